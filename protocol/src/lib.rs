@@ -4,10 +4,13 @@
 //! outside are checked before anything is allocated for them ([`wire`]).
 //! This is the only crate that names `kafka-protocol`; the others use its messages through [`messages`].
 
-pub mod error_code;
-pub mod id;
 #[macro_use]
 mod message;
+
+pub mod control;
+pub mod error_code;
+pub mod id;
+pub mod offsets;
 pub mod records;
 pub mod wire;
 

@@ -57,7 +57,7 @@ impl<'a> FieldWriter<'a> {
                 Err(EncodeError::FieldNotInVersion { field: place.name, version: self.form.version })
             }
             None => value.put(self.form, self.out),
-            Some(_) if *value == default => Ok(()),
+            Some(_) if T::OMIT_DEFAULT && *value == default => Ok(()),
             Some(tag) => {
                 let mut bytes = BytesMut::new();
                 value.put(self.form, &mut bytes)?;

@@ -73,6 +73,9 @@ pub struct Form {
 
 /// A value with a Kafka encoding.
 pub trait Wire: Sized {
+    /// Whether a tagged field is left out when it has its default value.
+    const OMIT_DEFAULT: bool = true;
+
     /// Appends the value to `out`.
     fn put(&self, form: Form, out: &mut BytesMut) -> Result<(), EncodeError>;
     /// Takes the value from the front of `input`.
