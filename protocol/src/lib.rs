@@ -9,9 +9,13 @@ mod message;
 
 pub mod control;
 pub mod error_code;
+pub mod features;
+pub mod frame;
 pub mod id;
 pub mod offsets;
 pub mod records;
+pub mod request;
+pub mod versions;
 pub mod wire;
 
 pub use error_code::ErrorCode;
