@@ -1,0 +1,162 @@
+//! A log in memory for tests; it can crash, which loses what was not flushed.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::batch;
+use crate::control::{self, ControlRecord};
+use crate::log::{Log, LogError, SnapshotChunk, SnapshotInfo};
+use crate::replica::OffsetAndEpoch;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryLog {
+    start: i64,
+    end: i64,
+    flushed: i64,
+    batches: Vec<Entry>,
+    snapshots: BTreeMap<OffsetAndEpoch, Bytes>,
+    partial: Option<(OffsetAndEpoch, BytesMut)>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    base: i64,
+    next: i64,
+    epoch: i32,
+    bytes: Bytes,
+}
+
+impl MemoryLog {
+    /// Loses what was not flushed.
+    pub(crate) fn crash(&mut self) {
+        let flushed = self.flushed;
+        self.batches.retain(|entry| entry.next <= flushed);
+        self.end = self.batches.last().map_or(self.start, |entry| entry.next).min(flushed.max(self.start));
+        self.partial = None;
+    }
+
+    pub(crate) fn add_snapshot(&mut self, id: OffsetAndEpoch, bytes: Bytes) {
+        self.snapshots.insert(id, bytes);
+    }
+}
+
+impl Log for MemoryLog {
+    fn log_start_offset(&self) -> i64 {
+        self.start
+    }
+
+    fn log_end_offset(&self) -> i64 {
+        self.end
+    }
+
+    fn last_epoch(&self) -> Option<i32> {
+        self.batches.last().map(|entry| entry.epoch)
+    }
+
+    fn end_offset_for_epoch(&self, epoch: i32) -> Option<OffsetAndEpoch> {
+        let entry = self.batches.iter().rfind(|entry| entry.epoch <= epoch)?;
+        Some(OffsetAndEpoch { offset: entry.next, epoch: entry.epoch })
+    }
+
+    fn append(&mut self, batches: &[u8]) -> Result<(), LogError> {
+        for batch in batch::batches(batches) {
+            let batch = batch.unwrap();
+            assert_eq!(batch.base_offset(), self.end, "gap in the log");
+            self.end = batch.next_offset();
+            self.batches.push(Entry {
+                base: batch.base_offset(),
+                next: batch.next_offset(),
+                epoch: batch.epoch(),
+                bytes: Bytes::copy_from_slice(batch.bytes()),
+            });
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        self.flushed = self.end;
+        Ok(())
+    }
+
+    fn truncate_to(&mut self, end_offset: i64) -> Result<(), LogError> {
+        self.batches.retain(|entry| entry.next <= end_offset);
+        self.end = self.batches.last().map_or(self.start, |entry| entry.next);
+        self.flushed = self.flushed.min(self.end);
+        Ok(())
+    }
+
+    fn read(&self, offset: i64, max_bytes: usize) -> Result<Bytes, LogError> {
+        let mut out = BytesMut::new();
+        for entry in self.batches.iter().filter(|entry| entry.next > offset) {
+            if !out.is_empty() && out.len() + entry.bytes.len() > max_bytes {
+                break;
+            }
+            out.extend_from_slice(&entry.bytes);
+        }
+        Ok(out.freeze())
+    }
+
+    fn size(&self) -> u64 {
+        self.batches.iter().map(|entry| entry.bytes.len() as u64).sum()
+    }
+
+    fn snapshots(&self) -> Vec<SnapshotInfo> {
+        let info = |(id, bytes): (&OffsetAndEpoch, &Bytes)| {
+            let header = batch::batches(bytes).next().and_then(Result::ok);
+            let first = header.and_then(|batch| control::decode_batch(&batch).ok()?.into_iter().next());
+            let time = match first {
+                Some((_, ControlRecord::SnapshotHeader { last_contained_log_timestamp_ms })) => {
+                    Some(last_contained_log_timestamp_ms)
+                }
+                _ => None,
+            };
+            SnapshotInfo { id: *id, size: bytes.len() as u64, last_contained_log_timestamp_ms: time }
+        };
+        self.snapshots.iter().map(info).collect()
+    }
+
+    fn read_snapshot(
+        &self,
+        id: OffsetAndEpoch,
+        position: u64,
+        max_bytes: usize,
+    ) -> Result<Option<SnapshotChunk>, LogError> {
+        Ok(self.snapshots.get(&id).map(|bytes| {
+            let from = bytes.len().min(position as usize);
+            let to = bytes.len().min(from + max_bytes.max(1));
+            SnapshotChunk { total_size: bytes.len() as u64, bytes: bytes.slice(from..to) }
+        }))
+    }
+
+    fn start_snapshot(&mut self, id: OffsetAndEpoch) -> Result<(), LogError> {
+        self.partial = Some((id, BytesMut::new()));
+        Ok(())
+    }
+
+    fn append_snapshot(&mut self, id: OffsetAndEpoch, position: u64, bytes: &[u8]) -> Result<(), LogError> {
+        let (partial_id, partial) = self.partial.as_mut().unwrap();
+        assert_eq!((*partial_id, partial.len() as u64), (id, position));
+        partial.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn install_snapshot(&mut self, id: OffsetAndEpoch) -> Result<(), LogError> {
+        let (partial_id, partial) = self.partial.take().unwrap();
+        assert_eq!(partial_id, id);
+        self.snapshots.retain(|old, _| *old >= id);
+        self.snapshots.insert(id, partial.freeze());
+        self.batches.clear();
+        (self.start, self.end, self.flushed) = (id.offset, id.offset, id.offset);
+        Ok(())
+    }
+
+    fn delete_before(&mut self, id: OffsetAndEpoch) -> Result<(), LogError> {
+        self.snapshots.retain(|old, _| *old >= id);
+        self.batches.retain(|entry| entry.base >= id.offset);
+        self.start = self.start.max(id.offset);
+        self.end = self.end.max(self.start);
+        self.flushed = self.flushed.max(self.start);
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! Answers to what this node sent, and the follower's side of Fetch.
+
+use super::Node;
+use super::connections::Sent;
+use super::role::{Download, Role};
+use crate::batch::{self, BatchError};
+use crate::effect::{Fault, Peer};
+use crate::error_code::ErrorCode;
+use crate::input::SendError;
+use crate::log::Log;
+use crate::message::{CurrentLeader, FetchResponse, Response};
+use crate::replica::OffsetAndEpoch;
+
+impl<L: Log> Node<L> {
+    pub(super) fn handle_response(
+        &mut self,
+        id: u64,
+        result: Result<Response, SendError>,
+    ) -> Result<(), Fault> {
+        let Some((peer, sent)) = self.connections.finish(id) else { return Ok(()) };
+        let done = match result {
+            Ok(response) => self.handle_answer(peer, sent, response)?,
+            Err(SendError::UnsupportedVersion) => match sent {
+                Sent::Vote { pre_vote } => self.vote_unsupported(pre_vote)?,
+                Sent::KRaftVersions { .. } => self.handle_versions(sent, None)?,
+                _ => false,
+            },
+            Err(SendError::Disconnected | SendError::TimedOut) => false,
+        };
+        if !done {
+            self.connections.back_off(peer, self.now_ms + self.config.retry_backoff_ms);
+        }
+        Ok(())
+    }
+
+    /// Whether the peer may be asked again at once.
+    fn handle_answer(&mut self, peer: Peer, sent: Sent, response: Response) -> Result<bool, Fault> {
+        match (peer, sent, response) {
+            (Peer::Node(id), Sent::Vote { pre_vote }, Response::Vote(response)) => {
+                self.handle_vote_response(id, pre_vote, &response)
+            }
+            (Peer::Node(id), Sent::BeginQuorumEpoch, Response::BeginQuorumEpoch(response)) => {
+                Ok(self.handle_begin_response(id, &response))
+            }
+            (Peer::Node(id), Sent::EndQuorumEpoch, Response::EndQuorumEpoch(response)) => {
+                Ok(self.handle_end_response(id, &response))
+            }
+            (_, Sent::Fetch { offset }, Response::Fetch(response)) => {
+                self.handle_fetch_response(offset, &response)
+            }
+            (_, Sent::FetchSnapshot { id, position }, Response::FetchSnapshot(response)) => {
+                self.handle_fetch_snapshot_response(id, position, &response)
+            }
+            (_, Sent::UpdateVoter, Response::UpdateVoter(response)) => {
+                Ok(self.handle_common(response.error, &response.leader).unwrap_or(true))
+            }
+            (_, Sent::KRaftVersions { .. }, Response::KRaftVersions { min, max }) => {
+                self.handle_versions(sent, Some((min, max)))
+            }
+            // An answer to something else than was asked: as if the connection had failed.
+            _ => Ok(false),
+        }
+    }
+
+    /// What all responses have in common: news of epoch and leader. `None` when the answer itself counts.
+    pub(super) fn handle_common(&mut self, error: ErrorCode, leader: &CurrentLeader) -> Option<bool> {
+        if leader.epoch < self.epoch || error == ErrorCode::UNKNOWN_LEADER_EPOCH {
+            return Some(false);
+        }
+        let before = (self.epoch, self.leader_id());
+        self.learn_leader(leader.epoch, leader.id, leader.endpoint.iter().cloned().collect());
+        let changed = before != (self.epoch, self.leader_id());
+        if before.0 != self.epoch {
+            return Some(true);
+        }
+        match error {
+            ErrorCode::NONE | ErrorCode::SNAPSHOT_NOT_FOUND | ErrorCode::POSITION_OUT_OF_RANGE => None,
+            ErrorCode::INVALID_VOTER_KEY => None,
+            _ => Some(changed),
+        }
+    }
+
+    fn handle_fetch_response(&mut self, offset: i64, response: &FetchResponse) -> Result<bool, Fault> {
+        if response.top_level_error != ErrorCode::NONE {
+            return Ok(false);
+        }
+        if let Some(done) = self.handle_common(response.error, &response.leader) {
+            return Ok(done);
+        }
+        let deadline = self.now_ms + self.config.fetch_timeout_ms;
+        let Role::Follower(follower) = &mut self.role else { return Ok(false) };
+        if response.error != ErrorCode::NONE || response.leader.id != Some(follower.leader.id) {
+            return Ok(false);
+        }
+        follower.fetch_deadline = deadline;
+        follower.has_fetched = true;
+        if offset != self.log.log_end_offset() {
+            return Ok(true);
+        }
+        if let Some(diverging) = response.diverging_epoch {
+            return self.truncate_after(diverging);
+        }
+        if let Some(id) = response.snapshot_id {
+            if id.offset < 0 || id.epoch < 0 {
+                return Ok(false);
+            }
+            self.log.start_snapshot(id)?;
+            if let Role::Follower(follower) = &mut self.role {
+                follower.download = Some(Download { id, position: 0 });
+            }
+            return Ok(true);
+        }
+        self.append_fetched(&response.records)?;
+        if response.high_watermark >= 0 {
+            self.raise_high_watermark(response.high_watermark.min(self.log.log_end_offset()));
+        }
+        Ok(true)
+    }
+
+    /// Appends what the leader sent and makes it durable: the next Fetch acknowledges it.
+    fn append_fetched(&mut self, records: &[u8]) -> Result<(), Fault> {
+        let expected = self.log.log_end_offset();
+        let (length, next) = batch::check_contiguous(records, expected)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let whole = &records[..length];
+        for batch in batch::batches(whole) {
+            let batch = batch?;
+            if batch.epoch() > self.epoch {
+                // No leader has records of an epoch that is yet to come.
+                return Err(BatchError::ControlRecord { base_offset: batch.base_offset() }.into());
+            }
+        }
+        self.log.append(whole)?;
+        self.log.flush()?;
+        debug_assert_eq!(next, self.log.log_end_offset());
+        self.follow_records(whole)?;
+        Ok(())
+    }
+
+    /// Removes what the leader does not have. `diverging` is the leader's end of the last epoch that both know.
+    fn truncate_after(&mut self, diverging: OffsetAndEpoch) -> Result<bool, Fault> {
+        let log_start = self.log.log_start_offset();
+        let to = match self.log.end_offset_for_epoch(diverging.epoch) {
+            Some(local) if local.epoch == diverging.epoch => local.offset.min(diverging.offset),
+            Some(local) => local.offset,
+            None => log_start,
+        };
+        if let Some(high_watermark) = self.high_watermark.filter(|high_watermark| to < *high_watermark) {
+            return Err(Fault::TruncationBelowHighWatermark { to, high_watermark });
+        }
+        let to = to.max(log_start);
+        if to >= self.log.log_end_offset() {
+            return Ok(false);
+        }
+        self.log.truncate_to(to)?;
+        self.history.truncate_to(to);
+        Ok(true)
+    }
+}

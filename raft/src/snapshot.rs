@@ -1,0 +1,49 @@
+//! Snapshot names and the decision which snapshots may go.
+
+use crate::log::SnapshotInfo;
+use crate::replica::OffsetAndEpoch;
+
+/// The snapshot that `format` writes: it only tells the first voters and is never served to others.
+pub const BOOTSTRAP_ID: OffsetAndEpoch = OffsetAndEpoch { offset: 0, epoch: 0 };
+
+/// Suffix of a complete snapshot.
+pub const SUFFIX: &str = ".checkpoint";
+/// Suffix of a snapshot that is being written.
+pub const PARTIAL_SUFFIX: &str = ".checkpoint.part";
+/// Suffix of a snapshot that waits for its removal.
+pub const DELETED_SUFFIX: &str = ".checkpoint.deleted";
+
+/// Name of the file of a complete snapshot: `%020d-%010d.checkpoint`.
+pub fn file_name(id: OffsetAndEpoch) -> String {
+    format!("{:020}-{:010}{SUFFIX}", id.offset, id.epoch)
+}
+
+/// The id in the name of a complete snapshot; `None` for every other name.
+pub fn parse_file_name(name: &str) -> Option<OffsetAndEpoch> {
+    let (offset, epoch) = name.strip_suffix(SUFFIX)?.split_once('-')?;
+    let digits = |text: &str, width| text.len() == width && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(offset, 20) || !digits(epoch, 10) {
+        return None;
+    }
+    Some(OffsetAndEpoch { offset: offset.parse().ok()?, epoch: epoch.parse().ok()? })
+}
+
+/// The next snapshot, when the oldest may go: there are at least two, and log and snapshots exceed `retention_bytes`
+/// or the oldest one's header is older than `retention_ms`.
+///
+/// `snapshots` are all by ascending id; negative limits mean none. To be asked again after each removal, since
+/// segments of the log may have gone with it.
+pub fn next_start(
+    snapshots: &[SnapshotInfo],
+    log_size: u64,
+    retention_bytes: i64,
+    retention_ms: i64,
+    now_ms: i64,
+) -> Option<OffsetAndEpoch> {
+    let [oldest, next, ..] = snapshots else { return None };
+    let total = log_size + snapshots.iter().map(|snapshot| snapshot.size).sum::<u64>();
+    let too_large = u64::try_from(retention_bytes).is_ok_and(|limit| total > limit);
+    let too_old = retention_ms >= 0
+        && oldest.last_contained_log_timestamp_ms.is_some_and(|time| now_ms - time > retention_ms);
+    (too_large || too_old).then_some(next.id)
+}
