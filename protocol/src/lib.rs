@@ -7,6 +7,8 @@
 #[macro_use]
 mod message;
 
+pub mod batch;
+pub mod compress;
 pub mod control;
 pub mod error_code;
 pub mod features;
