@@ -1,0 +1,188 @@
+//! Opening a log: what is there, what of it is good, where it starts and ends.
+//!
+//! After a clean stop nothing but headers near the end is read. Without one, every segment from the one with the
+//! recovery point on is checked ([`super::recovery`]).
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::Log;
+use super::api::{OpenArgs, Quarantined, RecoveryReport};
+use super::error::{OpenError, StorageError};
+use super::inventory::{Inventory, remove};
+use super::producers::Producers;
+use super::recovery::{self, Bounds, Checked};
+use crate::config::LogConfig;
+use crate::names::FileKind;
+use crate::segment::Segment;
+
+impl Log {
+    /// Opens the log in `dir`, which is created if it is missing, and recovers it if there was no clean shutdown.
+    pub fn open(dir: &Path, config: LogConfig, args: OpenArgs) -> Result<(Log, RecoveryReport), OpenError> {
+        let created = match fs::create_dir(dir) {
+            Ok(()) => true,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(e) => return Err(StorageError::of("create", dir)(e).into()),
+        };
+        let dir: Arc<Path> = Arc::from(dir);
+        let inventory = Inventory::take(&dir)?;
+        let mut opening = Opening { dir, config, args, report: RecoveryReport::default(), segments: Vec::new() };
+        opening.report.removed_files = inventory.removed;
+        let epochs = Log::load_epochs(&opening.dir)?;
+        let mut found_epochs = Vec::new();
+        opening.segments = inventory
+            .logs
+            .iter()
+            .map(|(&base, &size)| Segment::existing(&opening.dir, base, size, &opening.config, args.now_ms))
+            .collect();
+        let mut log_end_offset = opening.find_end(&mut found_epochs)?;
+        if log_end_offset < args.log_start_offset && !opening.segments.is_empty() {
+            opening.report.wiped_at = Some(log_end_offset);
+            opening.report.proved_loss = true;
+            opening.wipe()?;
+        }
+        let Opening { dir, config, mut report, mut segments, .. } = opening;
+        if segments.is_empty() {
+            segments.push(Segment::create(&dir, args.log_start_offset, &config, args.now_ms)?);
+            log_end_offset = args.log_start_offset;
+        }
+        let log_start_offset = args.log_start_offset.max(segments[0].base_offset());
+        let clean = args.clean_shutdown && report == RecoveryReport::default();
+        report.proved_loss |= args.high_watermark > log_end_offset
+            || (!args.clean_shutdown && args.recovery_point > log_end_offset);
+        let mut log = Log {
+            dir,
+            config,
+            segments,
+            log_start_offset,
+            high_watermark: args.high_watermark.clamp(log_start_offset, log_end_offset),
+            log_end_offset,
+            recovery_point: if args.clean_shutdown { log_end_offset } else { args.recovery_point.min(log_end_offset) },
+            epochs,
+            producers: Producers::new(),
+            poisoned: None,
+            unsynced_dir: created,
+            unsynced_parent: created,
+            generation: 0,
+            opened_sealed: AtomicBool::new(false),
+        };
+        log.restore_epochs(&found_epochs)?;
+        log.restore_producers(inventory.snapshots, &inventory.txn_indexes, clean, args.now_ms)?;
+        Ok((log, report))
+    }
+}
+
+/// A log on the way to being open.
+struct Opening {
+    dir: Arc<Path>,
+    config: LogConfig,
+    args: OpenArgs,
+    report: RecoveryReport,
+    segments: Vec<Segment>,
+}
+
+impl Opening {
+    /// Finds the log end, checking what has to be checked.
+    fn find_end(&mut self, epochs: &mut Vec<(i32, i64)>) -> Result<i64, OpenError> {
+        let Some(active) = self.segments.last_mut() else { return Ok(self.args.log_start_offset) };
+        if self.args.clean_shutdown
+            && let Some(next_offset) = active.next_offset()?
+        {
+            return Ok(next_offset);
+        }
+        let first = if self.args.clean_shutdown {
+            self.segments.len() - 1
+        } else {
+            let point = self.args.recovery_point;
+            self.segments.partition_point(|segment| segment.base_offset() <= point).saturating_sub(1)
+        };
+        let mut next_offset = self.segments[first].base_offset();
+        let mut at = first;
+        while at < self.segments.len() {
+            next_offset = self.recover_segment(at, epochs)?;
+            at += 1;
+        }
+        Ok(next_offset)
+    }
+
+    /// Checks a segment, takes out what is bad and writes its indexes; returns the offset after its last.
+    fn recover_segment(&mut self, at: usize, epochs: &mut Vec<(i32, i64)>) -> Result<i64, OpenError> {
+        let segment = &self.segments[at];
+        let base_offset = segment.base_offset();
+        let limit = self.segments.get(at + 1).map_or(i64::MAX, Segment::base_offset);
+        let path = segment.path(FileKind::Log);
+        let file = segment.file()?;
+        let checked = recovery::check(&file, Bounds { base_offset, limit }).map_err(StorageError::of("read", &path))?;
+        self.report.scanned_segments += 1;
+        let mut size = checked.file_size;
+        if !checked.damage.is_empty() {
+            match checked.bad_end() {
+                Some(end) if self.is_torn(at, &checked) => {
+                    tracing::warn!(log = %path.display(), position = end, "cutting off a write that was not completed");
+                    self.report.torn_bytes += size - end;
+                    size = end;
+                    self.drop_segments_after(at)?;
+                }
+                _ => {
+                    let quarantined = recovery::quarantine(&path, &file, &checked)?;
+                    size -= quarantined.iter().map(|q| q.bytes).sum::<u64>();
+                    self.report_damage(&path, quarantined);
+                }
+            }
+        }
+        for &(epoch, offset) in &checked.epochs {
+            if epochs.last().is_none_or(|(latest, _)| *latest < epoch) {
+                epochs.push((epoch, offset));
+            }
+        }
+        let mut segment = Segment::existing(&self.dir, base_offset, size, &self.config, self.args.now_ms);
+        segment.recover()?;
+        self.segments[at] = segment;
+        if at + 1 < self.segments.len() {
+            self.segments[at].release()?;
+        }
+        Ok(checked.next_offset)
+    }
+
+    /// A bad end is a torn write if nothing good follows it and it is not below what had been synced.
+    fn is_torn(&self, at: usize, checked: &Checked) -> bool {
+        let followed = self.segments[at + 1..].iter().any(|segment| segment.size() > 0);
+        let synced = checked.next_offset < self.args.recovery_point || self.args.clean_shutdown;
+        let keep = checked.damage.iter().any(|damage| damage.keep);
+        !followed && !synced && !keep
+    }
+
+    fn report_damage(&mut self, path: &Path, quarantined: Vec<Quarantined>) {
+        for q in &quarantined {
+            tracing::error!(
+                log = %path.display(), first_offset = q.first_offset, next_offset = q.next_offset, bytes = q.bytes,
+                copy = %q.file.display(), "damaged bytes were taken out of the log"
+            );
+        }
+        self.report.quarantined.extend(quarantined);
+    }
+
+    /// The segments after a torn one are empty: they were begun, but nothing in them got to the disk.
+    fn drop_segments_after(&mut self, at: usize) -> Result<(), StorageError> {
+        for segment in self.segments.drain(at + 1..) {
+            for path in segment.doom()? {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all segments: the log ends below its start, so nothing of it counts.
+    fn wipe(&mut self) -> Result<(), StorageError> {
+        for segment in self.segments.drain(..) {
+            for path in segment.doom()? {
+                remove(&path)?;
+                self.report.removed_files += 1;
+            }
+        }
+        Ok(())
+    }
+}

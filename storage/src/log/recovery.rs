@@ -1,0 +1,213 @@
+//! Checking a segment whose writes may not have been complete: what is good, what is torn, what is damaged.
+//!
+//! A batch that is not whole at the very end of a log is a write that was under way, and is cut off. One that is
+//! followed by good batches, or that lies below the recovery point, was written and has changed since: its bytes are
+//! copied to a `.quarantined` file and taken out of the segment, which leaves a gap in the offsets as compaction
+//! does. Nothing of it is ever served as good data, and no good batch is lost to it.
+
+use std::fs::{self, File};
+use std::io;
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use protocol::batch::{self, BatchHeader};
+
+use super::api::Quarantined;
+use super::error::StorageError;
+use crate::durable;
+use crate::scan::{BatchScan, Depth, OLD_FORMAT, Step};
+use crate::segment::SegmentFile;
+
+/// Bytes that are searched at a time for the next good batch.
+const SEARCH_CHUNK: usize = 1 << 20;
+
+/// What a segment is checked against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Its base offset: no smaller offset may be in it.
+    pub(super) base_offset: i64,
+    /// The next segment's base offset: no offset from there on may be in it. `i64::MAX` for the last one.
+    pub(super) limit: i64,
+}
+
+/// A range of bytes that is no part of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Damage {
+    pub(super) bytes: Range<u64>,
+    /// First offset that may be missing.
+    pub(super) first_offset: i64,
+    /// First offset that is there again; equal to `first_offset` at the end of a segment.
+    pub(super) next_offset: i64,
+    /// It looks like a batch of an old format and must not be lost.
+    pub(super) keep: bool,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// Bytes of the file.
+    pub(super) file_size: u64,
+    /// In order; the last one may reach the end of the file.
+    pub(super) damage: Vec<Damage>,
+    /// One above the last good offset, or the base offset.
+    pub(super) next_offset: i64,
+    /// First offset of each leader epoch higher than those before.
+    pub(super) epochs: Vec<(i32, i64)>,
+}
+
+impl Checked {
+    /// Where the good bytes end, if only the end of the file is bad.
+    pub(super) fn bad_end(&self) -> Option<u64> {
+        match &self.damage[..] {
+            [only] if only.bytes.end == self.file_size => Some(only.bytes.start),
+            _ => None,
+        }
+    }
+}
+
+/// Reads every byte of a segment.
+pub(super) fn check(file: &SegmentFile, bounds: Bounds) -> io::Result<Checked> {
+    let file_size = file.len()?;
+    let mut checked = Checked { file_size, next_offset: bounds.base_offset, ..Checked::default() };
+    let mut scan = BatchScan::new(file, 0, file_size, Depth::Checked);
+    // The batch before, if it begins above the offset that follows its predecessor's: (bytes, that offset).
+    let mut leap: Option<(Range<u64>, i64)> = None;
+    loop {
+        let step = scan.step()?;
+        let keep = matches!(step, Step::Bad(OLD_FORMAT));
+        let header = match step {
+            Step::End => return Ok(checked),
+            Step::Batch(header) if in_bounds(&header, bounds) => Some(header),
+            Step::Batch(_) | Step::Bad(_) => None,
+        };
+        let position = scan.position();
+        if let Some(header) = &header
+            && header.base_offset < checked.next_offset
+            && let Some((bytes, before)) = leap.take()
+            && header.base_offset >= before
+        {
+            // The offset is outside of the checksum: the batch before is the one that is wrong, not this one.
+            checked.epochs.retain(|(_, first)| *first < before);
+            checked.damage.push(Damage { bytes, first_offset: before, next_offset: header.base_offset, keep: true });
+            checked.next_offset = before;
+        }
+        match header {
+            Some(header) if header.base_offset >= checked.next_offset => {
+                leap = (header.base_offset > checked.next_offset)
+                    .then(|| (position..scan.next_position(), checked.next_offset));
+                note(&mut checked, &header);
+            }
+            _ => {
+                leap = None;
+                let found = find_batch(file, position + 1, file_size, checked.next_offset, bounds)?;
+                let (end, next_offset) = found.unwrap_or((file_size, checked.next_offset));
+                let first_offset = checked.next_offset;
+                checked.damage.push(Damage { bytes: position..end, first_offset, next_offset, keep });
+                scan.seek(end);
+            }
+        }
+    }
+}
+
+fn note(checked: &mut Checked, header: &BatchHeader) {
+    checked.next_offset = header.last_offset() + 1;
+    if checked.epochs.last().is_none_or(|(epoch, _)| *epoch < header.partition_leader_epoch) && header.partition_leader_epoch >= 0 {
+        checked.epochs.push((header.partition_leader_epoch, header.base_offset));
+    }
+}
+
+fn in_bounds(header: &BatchHeader, bounds: Bounds) -> bool {
+    header.base_offset >= bounds.base_offset
+        && header.last_offset() < bounds.limit
+        && header.last_offset() - bounds.base_offset <= i64::from(i32::MAX)
+}
+
+/// Searches byte by byte from `from` on for a batch that is good in itself and has an offset of at least
+/// `next_offset`; returns its position and base offset.
+fn find_batch(
+    file: &SegmentFile,
+    from: u64,
+    end: u64,
+    next_offset: i64,
+    bounds: Bounds,
+) -> io::Result<Option<(u64, i64)>> {
+    let mut chunk = vec![0; SEARCH_CHUNK.min(end.saturating_sub(from) as usize)];
+    let mut at = from;
+    while end.saturating_sub(at) >= batch::HEADER_SIZE as u64 {
+        let wanted = (chunk.len() as u64).min(end - at) as usize;
+        let filled = file.read_at(&mut chunk[..wanted], at)?;
+        if filled < batch::HEADER_SIZE {
+            return Ok(None);
+        }
+        for start in 0..=filled - batch::HEADER_SIZE {
+            // Most positions end here: the magic byte.
+            if chunk[start + 16] != 2 {
+                continue;
+            }
+            let Ok(header) = BatchHeader::parse(&chunk[start..filled]) else { continue };
+            let position = at + start as u64;
+            let plausible = header.base_offset >= next_offset && in_bounds(&header, bounds);
+            if plausible && good_at(file, position, end)? {
+                return Ok(Some((position, header.base_offset)));
+            }
+        }
+        at += (filled - batch::HEADER_SIZE + 1) as u64;
+    }
+    Ok(None)
+}
+
+fn good_at(file: &SegmentFile, position: u64, end: u64) -> io::Result<bool> {
+    Ok(matches!(BatchScan::new(file, position, end, Depth::Checked).step()?, Step::Batch(_)))
+}
+
+/// Copies the damaged bytes beside the segment and writes the `.log` file anew without them.
+///
+/// A crash on the way leaves the old file, and the same is done again.
+pub(super) fn quarantine(path: &Path, file: &SegmentFile, checked: &Checked) -> Result<Vec<Quarantined>, StorageError> {
+    let mut quarantined = Vec::with_capacity(checked.damage.len());
+    for damage in &checked.damage {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}.quarantined", damage.bytes.start));
+        let to = PathBuf::from(name);
+        write_ranges(&to, file, std::slice::from_ref(&damage.bytes))?;
+        quarantined.push(Quarantined {
+            first_offset: damage.first_offset,
+            next_offset: damage.next_offset,
+            file: to,
+            bytes: damage.bytes.end - damage.bytes.start,
+        });
+    }
+    let mut good = Vec::new();
+    let mut from = 0;
+    for damage in &checked.damage {
+        good.push(from..damage.bytes.start);
+        from = damage.bytes.end;
+    }
+    good.push(from..checked.file_size);
+    let temporary = path.with_extension("log.tmp");
+    write_ranges(&temporary, file, &good)?;
+    fs::rename(&temporary, path).map_err(StorageError::of("rename", &temporary))?;
+    if let Some(dir) = path.parent() {
+        durable::sync_dir(dir)?;
+    }
+    Ok(quarantined)
+}
+
+fn write_ranges(to: &Path, from: &SegmentFile, ranges: &[Range<u64>]) -> Result<(), StorageError> {
+    let mut out = File::create(to).map_err(StorageError::of("create", to))?;
+    let mut buffer = vec![0; SEARCH_CHUNK];
+    for range in ranges {
+        let mut at = range.start;
+        while at < range.end {
+            let wanted = (buffer.len() as u64).min(range.end - at) as usize;
+            let n = from.read_at(&mut buffer[..wanted], at).map_err(StorageError::of("read", to))?;
+            if n == 0 {
+                return Err(StorageError::of("read", to)(io::ErrorKind::UnexpectedEof.into()));
+            }
+            out.write_all(&buffer[..n]).map_err(StorageError::of("write", to))?;
+            at += n as u64;
+        }
+    }
+    out.sync_all().map_err(StorageError::of("sync", to))
+}
