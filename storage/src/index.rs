@@ -3,7 +3,7 @@
 //! Entries are kept in memory once an index is used and written to the file in groups: an index needs to be complete
 //! on the disk only when its segment is synced, because a segment that is not synced is scanned after a crash.
 //! Invariants: entries increase strictly; the first `written` entries are in the file, and nothing else is after a
-//! [`Index::finish`]. What is read from a file is checked, never trusted: a bad one makes [`Index::load`] answer
+//! [`Index::write`]. What is read from a file is checked, never trusted: a bad one makes [`Index::load`] answer
 //! `None`, and users check an entry against the batch it points to.
 
 use std::fs::{self, File};
@@ -184,12 +184,6 @@ impl<E: Entry> Index<E> {
         Ok(())
     }
 
-    /// Writes everything and syncs the file.
-    pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.write()?;
-        File::open(&self.path)?.sync_data()
-    }
-
     /// Drops all entries from the first one that `keep` refuses on.
     pub(crate) fn truncate_where(&mut self, keep: impl Fn(&E) -> bool) -> io::Result<()> {
         let end = self.entries.partition_point(keep);
@@ -217,11 +211,6 @@ impl<E: Entry> Index<E> {
     }
 }
 
-/// How many entries of type `E` fit into `segment.index.bytes`.
-pub(crate) fn capacity<E: Entry>(segment_index_bytes: u32) -> usize {
-    segment_index_bytes as usize / E::SIZE
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +224,7 @@ mod tests {
             index.push(OffsetEntry { relative: i * 3, position: i * 5000 }).unwrap();
         }
         assert_eq!(fs::metadata(&path).unwrap().len(), 512 * 8, "written in groups");
-        index.finish().unwrap();
+        index.write().unwrap();
         let mut bytes = fs::read(&path).unwrap();
         assert_eq!(&bytes[..8], &[0, 0, 0, 3, 0, 0, 19, 136]);
         assert_eq!(OffsetIndex::last_on_disk(&path).unwrap().flatten().unwrap().relative, 1800);

@@ -10,13 +10,15 @@
 pub mod config;
 pub mod dirs;
 pub mod durable;
+mod index;
 pub mod log;
 pub mod names;
+mod scan;
 pub mod segment;
 
 pub use config::LogConfig;
 pub use log::{
-    AppendArgs, AppendError, AppendInfo, AppendOrigin, Log, LogSlice, OpenArgs, OpenError, ReadError,
+    AppendArgs, AppendError, AppendInfo, AppendOrigin, DoomedFiles, FlushJob, Log, LogSlice, OpenArgs, OpenError, ReadError,
     RecoveryReport, StorageError,
 };
 pub use names::TopicPartition;

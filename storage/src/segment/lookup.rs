@@ -307,7 +307,7 @@ impl Segment {
         self.find(offset).map_err(|e| self.as_storage_error(e))
     }
 
-    fn as_storage_error(&self, error: ReadError) -> StorageError {
+    pub(crate) fn as_storage_error(&self, error: ReadError) -> StorageError {
         match error {
             ReadError::Io(e) => e,
             other => StorageError::of("read", self.path(FileKind::Log))(std::io::Error::new(
