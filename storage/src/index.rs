@@ -57,11 +57,15 @@ impl Entry for OffsetEntry {
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        OffsetEntry { relative: u32::from_be_bytes(array(bytes, 0)), position: u32::from_be_bytes(array(bytes, 4)) }
+        OffsetEntry {
+            relative: u32::from_be_bytes(array(bytes, 0)),
+            position: u32::from_be_bytes(array(bytes, 4)),
+        }
     }
 
     fn follows(&self, previous: Option<&Self>) -> bool {
-        let in_range = self.relative <= i32::MAX as u32 && self.position > 0 && self.position <= i32::MAX as u32;
+        let in_range =
+            self.relative <= i32::MAX as u32 && self.position > 0 && self.position <= i32::MAX as u32;
         in_range && previous.is_none_or(|p| p.relative < self.relative && p.position < self.position)
     }
 }
@@ -75,7 +79,10 @@ impl Entry for TimeEntry {
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        TimeEntry { timestamp: i64::from_be_bytes(array(bytes, 0)), relative: u32::from_be_bytes(array(bytes, 8)) }
+        TimeEntry {
+            timestamp: i64::from_be_bytes(array(bytes, 0)),
+            relative: u32::from_be_bytes(array(bytes, 8)),
+        }
     }
 
     fn follows(&self, previous: Option<&Self>) -> bool {

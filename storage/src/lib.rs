@@ -18,8 +18,8 @@ pub mod segment;
 
 pub use config::LogConfig;
 pub use log::{
-    AppendArgs, AppendError, AppendInfo, AppendOrigin, DoomedFiles, FlushJob, Log, LogSlice, OpenArgs, OpenError, ReadError,
-    RecoveryReport, StorageError,
+    AppendArgs, AppendError, AppendInfo, AppendOrigin, DoomedFiles, FlushJob, Log, LogSlice, OpenArgs,
+    OpenError, ReadError, RecoveryReport, StorageError,
 };
 pub use names::TopicPartition;
 pub use segment::SegmentFile;

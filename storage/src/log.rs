@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub use api::{
-    AppendArgs, AppendInfo, AppendOrigin, DoomedFiles, LogSlice, OffsetPosition, OpenArgs, Quarantined, RecoveryReport,
-    TimestampOffset,
+    AppendArgs, AppendInfo, AppendOrigin, DoomedFiles, LogSlice, OffsetPosition, OpenArgs, Quarantined,
+    RecoveryReport, TimestampOffset,
 };
 pub use error::{AppendError, OpenError, ReadError, StorageError};
 pub use flush::FlushJob;
@@ -63,13 +63,6 @@ pub struct Log {
 }
 
 impl Log {
-
-
-
-
-
-
-
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -107,7 +100,6 @@ impl Log {
         self.high_watermark
     }
 
-
     /// The bound of read_committed: the first unstable offset or the high watermark, whichever is lower.
     pub fn last_stable_offset(&self) -> i64 {
         self.first_unstable_offset().map_or(self.high_watermark, |first| first.min(self.high_watermark))
@@ -122,18 +114,6 @@ impl Log {
     pub fn size(&self) -> u64 {
         self.segments.iter().map(Segment::size).sum()
     }
-
-
-
-
-
-
-
-
-
-
-
-
 
     fn active(&self) -> &Segment {
         self.segments.last().expect("a log has a segment from open to close")

@@ -71,7 +71,12 @@ pub(crate) struct Largest {
 
 impl Segment {
     /// Creates the files of an empty segment; whatever was under their names is gone.
-    pub(crate) fn create(dir: &Arc<Path>, base_offset: i64, config: &LogConfig, now_ms: i64) -> Result<Segment, StorageError> {
+    pub(crate) fn create(
+        dir: &Arc<Path>,
+        base_offset: i64,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<Segment, StorageError> {
         let segment = Segment::existing(dir, base_offset, 0, config, now_ms);
         let path = segment.path(FileKind::Log);
         let file = SegmentFile::open(&path, base_offset, true).map_err(StorageError::of("create", &path))?;
@@ -85,7 +90,13 @@ impl Segment {
     }
 
     /// A segment whose files are there; opens nothing.
-    pub(crate) fn existing(dir: &Arc<Path>, base_offset: i64, size: u64, config: &LogConfig, now_ms: i64) -> Segment {
+    pub(crate) fn existing(
+        dir: &Arc<Path>,
+        base_offset: i64,
+        size: u64,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Segment {
         Segment {
             dir: dir.clone(),
             base_offset,
@@ -123,7 +134,9 @@ impl Segment {
             return Ok(file.clone());
         }
         let path = self.path(FileKind::Log);
-        let file = Arc::new(SegmentFile::open(&path, self.base_offset, false).map_err(StorageError::of("open", path))?);
+        let file = Arc::new(
+            SegmentFile::open(&path, self.base_offset, false).map_err(StorageError::of("open", path))?,
+        );
         lazy.file = Some(file.clone());
         Ok(file)
     }
@@ -199,7 +212,12 @@ impl Segment {
     /// Writes whole batches with rising offsets at the end and indexes them.
     ///
     /// After an error the segment is as before: the file is cut back now, or before the next append.
-    pub(crate) fn append(&mut self, config: &LogConfig, records: &[u8], max_timestamp: i64) -> Result<(), StorageError> {
+    pub(crate) fn append(
+        &mut self,
+        config: &LogConfig,
+        records: &[u8],
+        max_timestamp: i64,
+    ) -> Result<(), StorageError> {
         let file = self.file_in_mut()?;
         self.mend(&file)?;
         self.load_for_append()?;
@@ -299,7 +317,8 @@ impl Segment {
         let lazy = self.lazy.get_mut();
         if let Some(indexes) = &mut lazy.indexes {
             let keep = |relative: u32| i64::from(relative) + base_offset < offset;
-            let offsets = indexes.offsets.truncate_where(|e| keep(e.relative) && u64::from(e.position) < position);
+            let offsets =
+                indexes.offsets.truncate_where(|e| keep(e.relative) && u64::from(e.position) < position);
             let times = indexes.times.truncate_where(|e| keep(e.relative));
             offsets.and(times).map_err(StorageError::of("truncate", path))?;
         }

@@ -38,7 +38,11 @@ impl Log {
     ///
     /// Nothing is synced. On an error nothing was appended. A batch whose producer sent it before is not appended
     /// again: the answer has `duplicate` set and the offsets of the first time.
-    pub fn append_as_leader(&mut self, records: &mut [u8], args: AppendArgs) -> Result<AppendInfo, AppendError> {
+    pub fn append_as_leader(
+        &mut self,
+        records: &mut [u8],
+        args: AppendArgs,
+    ) -> Result<AppendInfo, AppendError> {
         self.check_writable()?;
         let mut next_offset = self.log_end_offset;
         let mut summary = None;
@@ -126,7 +130,12 @@ impl Log {
             || grown.last_offset - part.first_offset > i64::from(i32::MAX)
     }
 
-    fn write_follower(&mut self, records: &[u8], summary: Summary, now_ms: i64) -> Result<AppendInfo, AppendError> {
+    fn write_follower(
+        &mut self,
+        records: &[u8],
+        summary: Summary,
+        now_ms: i64,
+    ) -> Result<AppendInfo, AppendError> {
         self.replay_producers_of_leader(records, now_ms)?;
         self.write(records, summary, now_ms)
     }
@@ -167,11 +176,17 @@ impl Log {
         }
     }
 
-    fn write_batches(&mut self, records: &[u8], summary: Summary, now_ms: i64) -> Result<Option<i64>, super::StorageError> {
+    fn write_batches(
+        &mut self,
+        records: &[u8],
+        summary: Summary,
+        now_ms: i64,
+    ) -> Result<Option<i64>, super::StorageError> {
         let Log { segments, config, .. } = self;
         let active = segments.last_mut().expect("a log has a segment from open to close");
         let mut rolled_at = None;
-        let full = active.should_roll(config, records.len(), summary.last_offset, summary.max_timestamp, now_ms)?;
+        let full =
+            active.should_roll(config, records.len(), summary.last_offset, summary.max_timestamp, now_ms)?;
         if full {
             self.roll_at(summary.first_offset, now_ms)?;
             rolled_at = Some(summary.first_offset);

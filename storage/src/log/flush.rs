@@ -53,8 +53,13 @@ impl Log {
         if up_to <= self.recovery_point && !self.unsynced_dir {
             return Ok(None);
         }
-        let mut job =
-            FlushJob { up_to, generation: self.generation, logs: Vec::new(), others: Vec::new(), dirs: Vec::new() };
+        let mut job = FlushJob {
+            up_to,
+            generation: self.generation,
+            logs: Vec::new(),
+            others: Vec::new(),
+            dirs: Vec::new(),
+        };
         let first = self.segment_index(self.recovery_point.max(self.segments[0].base_offset()));
         let active = self.segments.len() - 1;
         for at in first..self.segments.len() {
@@ -68,7 +73,9 @@ impl Log {
                 segment.write_indexes()?;
                 let next = self.segments[at + 1].path(FileKind::Snapshot);
                 let segment = &self.segments[at];
-                job.others.extend([FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex].map(|k| segment.path(k)));
+                job.others.extend(
+                    [FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex].map(|k| segment.path(k)),
+                );
                 job.others.push(next);
             }
         }
@@ -84,7 +91,11 @@ impl Log {
     }
 
     /// Raises the recovery point after a flush that went well; closes the log to writes after one that did not.
-    pub fn complete_flush(&mut self, job: FlushJob, result: Result<(), StorageError>) -> Result<(), StorageError> {
+    pub fn complete_flush(
+        &mut self,
+        job: FlushJob,
+        result: Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
         if let Err(e) = result {
             self.poisoned = Some(e.to_string());
             return Err(e);

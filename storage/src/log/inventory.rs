@@ -97,7 +97,8 @@ fn finish(dir: &Path, names: &[OsString]) -> Result<usize, StorageError> {
         }
     }
     // The highest segment is swapped first, so a `.swap` above a `.cleaned` belongs to a swap that did not happen.
-    let (dropped, swaps): (Vec<_>, Vec<_>) = swaps.into_iter().partition(|(_, offset, _)| *offset >= smallest_cleaned);
+    let (dropped, swaps): (Vec<_>, Vec<_>) =
+        swaps.into_iter().partition(|(_, offset, _)| *offset >= smallest_cleaned);
     for (_, _, path) in dropped {
         remove(&path)?;
         removed += 1;

@@ -29,7 +29,8 @@ impl Log {
         };
         let dir: Arc<Path> = Arc::from(dir);
         let inventory = Inventory::take(&dir)?;
-        let mut opening = Opening { dir, config, args, report: RecoveryReport::default(), segments: Vec::new() };
+        let mut opening =
+            Opening { dir, config, args, report: RecoveryReport::default(), segments: Vec::new() };
         opening.report.removed_files = inventory.removed;
         let epochs = Log::load_epochs(&opening.dir)?;
         let mut found_epochs = Vec::new();
@@ -60,7 +61,11 @@ impl Log {
             log_start_offset,
             high_watermark: args.high_watermark.clamp(log_start_offset, log_end_offset),
             log_end_offset,
-            recovery_point: if args.clean_shutdown { log_end_offset } else { args.recovery_point.min(log_end_offset) },
+            recovery_point: if args.clean_shutdown {
+                log_end_offset
+            } else {
+                args.recovery_point.min(log_end_offset)
+            },
             epochs,
             producers: Producers::new(),
             poisoned: None,
@@ -115,7 +120,8 @@ impl Opening {
         let limit = self.segments.get(at + 1).map_or(i64::MAX, Segment::base_offset);
         let path = segment.path(FileKind::Log);
         let file = segment.file()?;
-        let checked = recovery::check(&file, Bounds { base_offset, limit }).map_err(StorageError::of("read", &path))?;
+        let checked =
+            recovery::check(&file, Bounds { base_offset, limit }).map_err(StorageError::of("read", &path))?;
         self.report.scanned_segments += 1;
         let mut size = checked.file_size;
         if !checked.damage.is_empty() {

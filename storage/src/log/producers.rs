@@ -14,7 +14,12 @@ impl Producers {
 }
 
 impl Log {
-    pub(super) fn check_producers(&mut self, _r: &[u8], _o: AppendOrigin, _now: i64) -> Result<Option<AppendInfo>, AppendError> {
+    pub(super) fn check_producers(
+        &mut self,
+        _r: &[u8],
+        _o: AppendOrigin,
+        _now: i64,
+    ) -> Result<Option<AppendInfo>, AppendError> {
         Ok(None)
     }
     pub(super) fn replay_producers_of_leader(&mut self, _r: &[u8], _now: i64) -> Result<(), AppendError> {
@@ -22,7 +27,13 @@ impl Log {
     }
     pub(super) fn abandon_producers(&mut self) {}
     pub(super) fn commit_producers(&mut self, _r: &[u8], _first: i64) {}
-    pub(super) fn restore_producers(&mut self, _s: Vec<i64>, _t: &[i64], _clean: bool, _now: i64) -> Result<(), OpenError> {
+    pub(super) fn restore_producers(
+        &mut self,
+        _s: Vec<i64>,
+        _t: &[i64],
+        _clean: bool,
+        _now: i64,
+    ) -> Result<(), OpenError> {
         Ok(())
     }
     pub(super) fn snapshot_producers(&mut self) -> Result<(), StorageError> {

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use protocol::batch::{BatchHeader, RawBatch};
 
+use super::Log;
 use super::api::{LogSlice, OffsetPosition, TimestampOffset};
 use super::error::{ReadError, StorageError};
-use super::Log;
 use crate::names::FileKind;
 use crate::scan::{BatchScan, Depth, Step};
 use crate::segment::{Found, Segment};
@@ -46,7 +46,8 @@ impl Log {
             return self.empty_slice(offset);
         }
         let end_of_segment = self.segments.get(at + 1).map_or(self.log_end_offset, Segment::base_offset);
-        let limit = if min_one_batch { max_bytes.max((found.end - found.position) as usize) } else { max_bytes };
+        let limit =
+            if min_one_batch { max_bytes.max((found.end - found.position) as usize) } else { max_bytes };
         let mut end = segment.size();
         let mut upper_offset = end_of_segment;
         if bound < end_of_segment {
@@ -120,7 +121,9 @@ impl Log {
                 header.max_timestamp >= timestamp && header.last_offset() >= self.log_start_offset
             })?;
             let Some((header, bytes)) = found else { continue };
-            let first = first_record(&header, &bytes, |offset, at| at >= timestamp && offset >= self.log_start_offset);
+            let first = first_record(&header, &bytes, |offset, at| {
+                at >= timestamp && offset >= self.log_start_offset
+            });
             if let Some(found) = first.ok_or_else(|| corrupt(segment))? {
                 return Ok(Some(found));
             }
@@ -169,7 +172,10 @@ impl Log {
                 Step::Batch(_) => {}
                 Step::End => return Ok(None),
                 Step::Bad(_) => {
-                    return Err(ReadError::Corrupt { base_offset: segment.base_offset(), position: scan.position() });
+                    return Err(ReadError::Corrupt {
+                        base_offset: segment.base_offset(),
+                        position: scan.position(),
+                    });
                 }
             }
         }
@@ -204,7 +210,11 @@ fn first_record(
         let offset = header.base_offset + i64::from(record.offset_delta);
         let timestamp = header.timestamp_of(&record);
         if wanted(offset, timestamp) {
-            return Some(Some(TimestampOffset { timestamp, offset, leader_epoch: header.partition_leader_epoch }));
+            return Some(Some(TimestampOffset {
+                timestamp,
+                offset,
+                leader_epoch: header.partition_leader_epoch,
+            }));
         }
     }
     Some(None)

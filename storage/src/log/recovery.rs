@@ -89,7 +89,12 @@ pub(super) fn check(file: &SegmentFile, bounds: Bounds) -> io::Result<Checked> {
         {
             // The offset is outside of the checksum: the batch before is the one that is wrong, not this one.
             checked.epochs.retain(|(_, first)| *first < before);
-            checked.damage.push(Damage { bytes, first_offset: before, next_offset: header.base_offset, keep: true });
+            checked.damage.push(Damage {
+                bytes,
+                first_offset: before,
+                next_offset: header.base_offset,
+                keep: true,
+            });
             checked.next_offset = before;
         }
         match header {
@@ -112,7 +117,9 @@ pub(super) fn check(file: &SegmentFile, bounds: Bounds) -> io::Result<Checked> {
 
 fn note(checked: &mut Checked, header: &BatchHeader) {
     checked.next_offset = header.last_offset() + 1;
-    if checked.epochs.last().is_none_or(|(epoch, _)| *epoch < header.partition_leader_epoch) && header.partition_leader_epoch >= 0 {
+    if checked.epochs.last().is_none_or(|(epoch, _)| *epoch < header.partition_leader_epoch)
+        && header.partition_leader_epoch >= 0
+    {
         checked.epochs.push((header.partition_leader_epoch, header.base_offset));
     }
 }
@@ -164,7 +171,11 @@ fn good_at(file: &SegmentFile, position: u64, end: u64) -> io::Result<bool> {
 /// Copies the damaged bytes beside the segment and writes the `.log` file anew without them.
 ///
 /// A crash on the way leaves the old file, and the same is done again.
-pub(super) fn quarantine(path: &Path, file: &SegmentFile, checked: &Checked) -> Result<Vec<Quarantined>, StorageError> {
+pub(super) fn quarantine(
+    path: &Path,
+    file: &SegmentFile,
+    checked: &Checked,
+) -> Result<Vec<Quarantined>, StorageError> {
     let mut quarantined = Vec::with_capacity(checked.damage.len());
     for damage in &checked.damage {
         let mut name = path.as_os_str().to_owned();

@@ -100,7 +100,8 @@ impl Log {
         if self.config.cleanup_delete {
             let limit = self.config.retention_ms;
             if limit >= 0 {
-                let end = self.deletable(|log, at| Ok(now_ms.saturating_sub(log.segment_time(at)?) > limit))?;
+                let end =
+                    self.deletable(|log, at| Ok(now_ms.saturating_sub(log.segment_time(at)?) > limit))?;
                 self.remove_front(end, now_ms, &mut doomed)?;
             }
             if let Ok(limit) = u64::try_from(self.config.retention_bytes) {
@@ -144,13 +145,19 @@ impl Log {
             return Ok(largest.timestamp);
         }
         let path = segment.path(FileKind::Log);
-        let modified = std::fs::metadata(&path).and_then(|m| m.modified()).map_err(StorageError::of("stat", path))?;
+        let modified =
+            std::fs::metadata(&path).and_then(|m| m.modified()).map_err(StorageError::of("stat", path))?;
         let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Removes the first `count` segments; the active one is replaced first if it is among them.
-    fn remove_front(&mut self, count: usize, now_ms: i64, doomed: &mut DoomedFiles) -> Result<(), StorageError> {
+    fn remove_front(
+        &mut self,
+        count: usize,
+        now_ms: i64,
+        doomed: &mut DoomedFiles,
+    ) -> Result<(), StorageError> {
         if count == 0 {
             return Ok(());
         }

@@ -49,7 +49,8 @@ impl Indexes {
             *largest = Largest { timestamp: header.max_timestamp, offset: last_offset };
         }
         if self.bytes_since_entry > u64::from(interval) {
-            let entry = OffsetEntry { relative: (last_offset - segment_base) as u32, position: position as u32 };
+            let entry =
+                OffsetEntry { relative: (last_offset - segment_base) as u32, position: position as u32 };
             let written = self.offsets.push(entry).and(self.times.push(time_entry(segment_base, *largest)));
             if let Err(e) = written {
                 tracing::warn!(path = %self.offsets.path().display(), error = %e, "index entries not written yet");
@@ -132,7 +133,8 @@ impl Segment {
     pub(crate) fn time_floor(&self, timestamp: i64) -> Result<u64, ReadError> {
         let mut lazy = self.lazy.lock();
         self.load(&mut lazy)?;
-        let floor = |lazy: &Lazy| lazy.indexes.as_ref().and_then(|i| i.times.floor(|e| e.timestamp < timestamp));
+        let floor =
+            |lazy: &Lazy| lazy.indexes.as_ref().and_then(|i| i.times.floor(|e| e.timestamp < timestamp));
         let Some(entry) = floor(&lazy) else { return Ok(0) };
         let file = self.file_in(&mut lazy)?;
         if !lazy.indexes.as_ref().is_some_and(|indexes| self.time_entry_fits(&file, indexes, entry)) {
@@ -184,7 +186,8 @@ impl Segment {
             if !self.time_entry_fits(file, indexes, entry) {
                 return Ok(None);
             }
-            largest = Largest { timestamp: entry.timestamp, offset: i64::from(entry.relative) + self.base_offset };
+            largest =
+                Largest { timestamp: entry.timestamp, offset: i64::from(entry.relative) + self.base_offset };
         }
         let entry = indexes.offsets.entries().last().copied();
         let start = entry.map_or(0, |e| u64::from(e.position));
@@ -234,7 +237,9 @@ impl Segment {
         let mut indexes = Indexes::create(self)?;
         let mut largest = Largest { timestamp: -1, offset: self.base_offset };
         let mut scan = BatchScan::new(&file, 0, self.size, Depth::Header);
-        while let Step::Batch(header) = scan.step().map_err(StorageError::of("read", self.path(FileKind::Log)))? {
+        while let Step::Batch(header) =
+            scan.step().map_err(StorageError::of("read", self.path(FileKind::Log)))?
+        {
             indexes.note(self.base_offset, self.interval, &header, scan.position(), &mut largest);
         }
         let done = indexes.times.push(time_entry(self.base_offset, largest)).and(indexes.offsets.write());
@@ -260,7 +265,8 @@ impl Segment {
         loop {
             match scan.step().map_err(StorageError::of("read", self.path(FileKind::Log)))? {
                 Step::Batch(header) => {
-                    let misled = scan.position() == start && entry.is_some_and(|e| !self.entry_fits(e, &header));
+                    let misled =
+                        scan.position() == start && entry.is_some_and(|e| !self.entry_fits(e, &header));
                     if misled || header.base_offset < next_offset {
                         return Ok(None);
                     }
