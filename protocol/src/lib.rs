@@ -1,7 +1,8 @@
 //! Kafka's bytes: requests, responses, records and batches, in and out.
 //!
 //! Everything here is a pure function of its arguments: no IO, no clock, no randomness. Bytes that come from
-//! outside are checked before anything is allocated for them ([`wire`]).
+//! outside are checked before anything is allocated for them ([`guard`] for requests, [`wire`] for
+//! records).
 //! This is the only crate that names `kafka-protocol`; the others use its messages through [`messages`].
 
 #[macro_use]
@@ -13,6 +14,7 @@ pub mod control;
 pub mod error_code;
 pub mod features;
 pub mod frame;
+pub mod guard;
 pub mod id;
 pub mod offsets;
 pub mod records;
@@ -25,5 +27,7 @@ pub use id::{base64_id, parse_base64_id};
 
 /// The request and response structs, one per Kafka API, encoded and decoded per version.
 pub use kafka_protocol::messages;
+/// What [`Decodable`] reads from: `Bytes`, `BytesMut` or a slice.
+pub use kafka_protocol::protocol::buf::ByteBuf;
 /// The traits of [`messages`], and their string type: UTF-8 that shares the frame it was read from.
-pub use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, StrBytes};
+pub use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};

@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
     /// The length of a string, byte string or list, `None` for null.
     ///
     /// `short` is the size of the length field outside flexible versions: 2 for strings, 4 otherwise.
-    fn length(&mut self, form: Form, short: bool) -> Result<Option<usize>, DecodeError> {
+    pub(crate) fn length(&mut self, form: Form, short: bool) -> Result<Option<usize>, DecodeError> {
         let len = match (form.flexible, short) {
             (true, _) => i64::from(self.uvarint()?) - 1,
             (false, true) => i64::from(i16::from_be_bytes(self.array()?)),

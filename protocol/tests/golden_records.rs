@@ -4,11 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use minikafka_protocol::control::ControlRecord;
-use minikafka_protocol::offsets::OffsetsRecord;
+use minikafka_protocol::offsets::{
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue,
+    OffsetCommitKey, OffsetCommitValue, OffsetsRecord,
+};
 use minikafka_protocol::parse_base64_id;
-use minikafka_protocol::records::Record;
+use minikafka_protocol::records::{PartitionRecord, Record, RecordError};
+use minikafka_protocol::wire::EncodeError;
+use proptest::prelude::*;
 use serde_json::Value;
 
 fn lines(text: &'static str) -> impl Iterator<Item = Value> {
@@ -136,5 +141,81 @@ fn control_records_read_and_write_as_kafkas() {
         again.clear();
         record.encode_value(&mut again).unwrap();
         assert_eq!(again, value, "{record:?}");
+    }
+}
+
+#[test]
+fn a_version_that_cannot_carry_a_field_is_refused() {
+    let mut out = BytesMut::new();
+    let elr = Record::from(PartitionRecord { eligible_leader_replicas: Some(vec![]), ..Default::default() });
+    let error = EncodeError::FieldNotInVersion { field: "eligible_leader_replicas", version: 1 };
+    assert_eq!(elr.encode(1, &mut out), Err(error));
+    let error = EncodeError::Version { message: "PartitionRecord", version: 3 };
+    assert_eq!(elr.encode(3, &mut out), Err(error));
+    out.clear();
+    elr.encode(2, &mut out).unwrap();
+    // An empty list is written, other than null.
+    assert_eq!(Record::decode(&out), Ok((elr, 2)));
+}
+
+#[test]
+fn unknown_frames_and_records_are_refused() {
+    assert_eq!(Record::decode(&[0, 20, 0, 0]), Err(RecordError::FrameVersion(0)));
+    assert_eq!(Record::decode(&[1, 6, 0, 0]), Err(RecordError::UnknownRecord(6)));
+    assert_eq!(Record::decode(&[1, 20, 0, 0]).unwrap().0.name(), "NoOpRecord");
+    assert!(Record::decode(&[1, 20, 1, 0]).is_err());
+    assert!(Record::decode(&[1, 20, 0, 0, 0]).is_err());
+}
+
+#[test]
+fn offsets_with_a_retention_of_their_own_lose_only_the_leader_epoch() {
+    let value = OffsetCommitValue { offset: 7, leader_epoch: 3, expire_timestamp: 9, ..Default::default() };
+    let record = OffsetsRecord::OffsetCommit(OffsetCommitKey::default(), Some(value.clone()));
+    assert_eq!(record.value_version(), 1);
+    let (mut key, mut out) = (BytesMut::new(), BytesMut::new());
+    record.encode_key(&mut key).unwrap();
+    record.encode_value(1, &mut out).unwrap();
+    let read = OffsetsRecord::decode(&key, Some(&out)).unwrap();
+    let expected = OffsetCommitValue { leader_epoch: -1, ..value };
+    assert_eq!(read, OffsetsRecord::OffsetCommit(OffsetCommitKey::default(), Some(expected)));
+}
+
+#[test]
+fn classic_members_of_a_group_of_kip_848_read_back() {
+    let protocol =
+        ClassicProtocol { name: "range".to_owned(), metadata: Bytes::from_static(b"subscription") };
+    let classic = ClassicMemberMetadata { session_timeout_ms: 45000, supported_protocols: vec![protocol] };
+    let value = ConsumerGroupMemberMetadataValue {
+        classic_member_metadata: Some(classic),
+        ..ConsumerGroupMemberMetadataValue::default()
+    };
+    let key = ConsumerGroupMemberMetadataKey::default();
+    let record = OffsetsRecord::ConsumerGroupMember(key, Some(value));
+    let (mut key, mut out) = (BytesMut::new(), BytesMut::new());
+    record.encode_key(&mut key).unwrap();
+    record.encode_value(0, &mut out).unwrap();
+    assert_eq!(OffsetsRecord::decode(&key, Some(&out)), Ok(record));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn broken_records_are_errors_and_no_panic(at in any::<usize>(), byte in any::<u8>()) {
+        let metadata = lines(include_str!("../testdata/metadata_records.jsonl"));
+        let offsets = lines(include_str!("../testdata/offsets_records.jsonl"));
+        for mut line in metadata.chain(offsets).filter(|line| !line["value"].is_null()) {
+            let mut value = unhex(&line["value"]);
+            let key = if line["key"].is_null() { vec![] } else { unhex(&line["key"].take()) };
+            let at = at % value.len();
+            let _ = Record::decode(&value[..at]);
+            let _ = OffsetsRecord::decode(&key, Some(&value[..at]));
+            value[at] = byte;
+            if let Ok((record, version)) = Record::decode(&value) {
+                record.encode(version, &mut BytesMut::new()).unwrap();
+            }
+            let _ = OffsetsRecord::decode(&key, Some(&value));
+            let _ = ControlRecord::decode(&value, &value);
+        }
     }
 }
