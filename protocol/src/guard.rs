@@ -1,7 +1,7 @@
 //! Walks a request's bytes before they are decoded, so that decoding cannot exhaust memory or panic.
 //!
 //! `kafka-protocol` reserves room for as many elements as a count claims: four bytes can ask for 150 GB, which
-//! ends the process. The guard goes through the body by a table of shapes ([`shape`]): every length and count
+//! ends the process. The guard goes through the body by a table of shapes (`guard/shape.rs`): every length and count
 //! must fit the bytes that are left, and every element must really be there.
 //!
 //! What remains is honest amplification: an element of two bytes may become a struct of eighty in memory, and
