@@ -7,6 +7,7 @@
 //! An image is cheap to clone and never changes; a delta is the step from one image to the next and
 //! names what changed. No IO, no clock, no random source: everything here is a function of its arguments.
 
+pub mod config;
 pub mod delta;
 pub mod directory;
 pub mod features;

@@ -1,0 +1,63 @@
+//! The process itself: roles, quorum, metadata log, listeners, network and request limits.
+//!
+//! Keys, types and defaults are those of Apache Kafka 4.1, in the order of their names.
+
+use super::super::def::{Check, ConfigDef, boolean, int, list, long, string};
+
+pub(super) const KEYS: &[ConfigDef] = &[
+    string("advertised.listeners").used(),
+    int("background.threads").or("10").at_least(1).cluster_wide().used(),
+    int("broker.heartbeat.interval.ms").or("2000").used(),
+    int("broker.id").or("-1").used(),
+    string("broker.rack").used(),
+    int("broker.session.timeout.ms").or("9000").used(),
+    long("connections.max.idle.ms").or("600000").used(),
+    boolean("controlled.shutdown.enable").or("true").used(),
+    string("controller.listener.names").used(),
+    int("controller.quorum.append.linger.ms").or("25").used(),
+    list("controller.quorum.bootstrap.servers").or("").check(Check::BootstrapServers).used(),
+    int("controller.quorum.election.backoff.max.ms").or("1000").used(),
+    int("controller.quorum.election.timeout.ms").or("1000").used(),
+    int("controller.quorum.fetch.timeout.ms").or("2000").used(),
+    int("controller.quorum.request.timeout.ms").or("2000").used(),
+    int("controller.quorum.retry.backoff.ms").or("20").used(),
+    list("controller.quorum.voters").or("").check(Check::Voters).used(),
+    int("controller.socket.timeout.ms").or("30000"),
+    string("early.start.listeners"),
+    int("initial.broker.registration.timeout.ms").or("60000").used(),
+    string("inter.broker.listener.name").used(),
+    string("listener.security.protocol.map")
+        .or("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT")
+        .per_broker()
+        .used(),
+    string("listeners").or("PLAINTEXT://:9092").per_broker().used(),
+    int("max.connection.creation.rate").or("2147483647").at_least(0).cluster_wide(),
+    int("max.connections").or("2147483647").at_least(0).cluster_wide().used(),
+    int("max.connections.per.ip").or("2147483647").at_least(0).cluster_wide(),
+    string("max.connections.per.ip.overrides").or("").cluster_wide(),
+    int("max.incremental.fetch.session.cache.slots").or("1000").at_least(0).used(),
+    int("max.request.partition.size.limit").or("2000").at_least(1).used(),
+    string("metadata.log.dir").used(),
+    long("metadata.log.max.record.bytes.between.snapshots").or("20971520").at_least(1).used(),
+    long("metadata.log.max.snapshot.interval.ms").or("3600000").at_least(0).used(),
+    int("metadata.log.segment.bytes").or("1073741824").at_least(8_388_608).used(),
+    long("metadata.log.segment.ms").or("604800000").used(),
+    int("metadata.max.idle.interval.ms").or("500").at_least(0).used(),
+    long("metadata.max.retention.bytes").or("104857600").used(),
+    long("metadata.max.retention.ms").or("604800000").used(),
+    int("node.id").at_least(0).used(),
+    int("num.io.threads").or("8").at_least(1).cluster_wide().used(),
+    int("num.network.threads").or("3").at_least(1).cluster_wide().used(),
+    list("process.roles").list_of(&["broker", "controller"]).used(),
+    long("queued.max.request.bytes").or("-1"),
+    int("queued.max.requests").or("500").at_least(1),
+    int("request.timeout.ms").or("30000").used(),
+    long("socket.connection.setup.timeout.max.ms").or("30000"),
+    long("socket.connection.setup.timeout.ms").or("10000"),
+    int("socket.listen.backlog.size").or("50").at_least(1).used(),
+    int("socket.receive.buffer.bytes").or("102400").used(),
+    int("socket.request.max.bytes").or("104857600").at_least(1).used(),
+    int("socket.send.buffer.bytes").or("102400").used(),
+    boolean("unstable.api.versions.enable").or("false").internal(),
+    boolean("unstable.feature.versions.enable").or("false").internal(),
+];
