@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The broker.
+
+pub(crate) mod api;
+pub mod group;
