@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The active controller: decides what becomes of topics, partitions, brokers and configurations.
+
+pub mod api_error;
+pub mod decide;
+pub mod entropy;
+pub mod event;
+pub mod liveness;

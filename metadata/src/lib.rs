@@ -10,7 +10,6 @@
 pub mod config;
 pub mod delta;
 pub mod directory;
-pub mod features;
 pub mod image;
 pub mod loader;
 pub mod local;

@@ -10,9 +10,9 @@ use protocol::records::{
 use uuid::Uuid;
 
 use crate::delta::{DeletedTopic, MetadataDelta};
-use crate::features::{KRAFT_VERSION, METADATA_VERSION, MetadataVersion};
 use crate::image::{BrokerRegistration, ConfigResource, Endpoint, FeatureRange, QuotaEntity, TopicImage};
 use crate::partition::{PartitionError, PartitionRegistration};
+use protocol::features::{KRAFT_VERSION, METADATA_VERSION, MetadataVersion};
 
 /// A record that contradicts the image it is replayed on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

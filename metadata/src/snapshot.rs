@@ -5,8 +5,8 @@ use protocol::records::{
     QuotaEntity, Record, RegisterBrokerRecord, TopicRecord, ZkMigrationStateRecord,
 };
 
-use crate::features::{METADATA_VERSION, MetadataVersion};
 use crate::image::{BrokerRegistration, MetadataImage};
+use protocol::features::{METADATA_VERSION, MetadataVersion};
 
 /// The records from which `image` can be loaded again, but for its provenance.
 ///
@@ -18,7 +18,7 @@ pub fn records(image: &MetadataImage) -> Vec<Record> {
     out.extend(
         image.cluster.brokers.values().map(|broker| Record::RegisterBroker(register_broker(broker, version))),
     );
-    if version.has_controller_registration() {
+    if version.is_controller_registration_supported() {
         let controllers = image.cluster.controllers.values();
         out.extend(controllers.map(|controller| Record::RegisterController(controller.as_ref().clone())));
     }
@@ -34,10 +34,10 @@ pub fn records(image: &MetadataImage) -> Vec<Record> {
         }));
     }
     out.extend(image.acls.values().map(|entry| Record::AccessControlEntry(entry.as_ref().clone())));
-    if version.has_scram() {
+    if version.is_scram_supported() {
         out.extend(image.scram.values().map(|entry| Record::UserScramCredential(entry.as_ref().clone())));
     }
-    if version.has_delegation_tokens() {
+    if version.is_delegation_token_supported() {
         out.extend(image.tokens.values().map(|token| Record::DelegationToken(token.as_ref().clone())));
     }
     out
@@ -96,7 +96,7 @@ fn quotas(image: &MetadataImage, out: &mut Vec<Record>) {
 
 /// The version of `PartitionRecord` that `version` allows.
 pub fn partition_record_version(version: MetadataVersion) -> i16 {
-    if version.has_eligible_leader_replicas() { 2 } else { i16::from(version.has_directory_assignment()) }
+    if version.is_elr_supported() { 2 } else { i16::from(version.is_directory_assignment_supported()) }
 }
 
 /// The record that registers `broker`; what `version` cannot hold is left out.
@@ -121,7 +121,12 @@ pub fn register_broker(broker: &BrokerRegistration, version: MetadataVersion) ->
         features: features.collect(),
         rack: broker.rack.clone(),
         fenced: broker.fenced,
-        in_controlled_shutdown: broker.in_controlled_shutdown && version.has_controlled_shutdown(),
-        log_dirs: if version.has_directory_assignment() { broker.directories.clone() } else { Vec::new() },
+        in_controlled_shutdown: broker.in_controlled_shutdown
+            && version.is_in_controlled_shutdown_supported(),
+        log_dirs: if version.is_directory_assignment_supported() {
+            broker.directories.clone()
+        } else {
+            Vec::new()
+        },
     }
 }

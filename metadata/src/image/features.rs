@@ -2,7 +2,10 @@
 
 use imbl::OrdMap;
 
-use crate::features::{METADATA_VERSION, MetadataVersion};
+use protocol::features::{METADATA_VERSION, MetadataVersion};
+
+/// What a log without a level is read as (Kafka's 3.0-IV1).
+const OLDEST: MetadataVersion = MetadataVersion(1);
 
 /// Finalized features: `metadata.version` and those above level 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub struct FeaturesImage {
 impl FeaturesImage {
     /// The `metadata.version` to go by: the finalized one, or the oldest.
     pub fn metadata_version(&self) -> MetadataVersion {
-        self.finalized_metadata_version.unwrap_or(MetadataVersion::OLDEST)
+        self.finalized_metadata_version.unwrap_or(OLDEST)
     }
 
     /// The level of any feature but `kraft.version`; 0 if it is off.
