@@ -1,6 +1,8 @@
 //! Every API of a broker listener.
 
+pub(crate) mod alter_configs;
 pub(crate) mod delete_groups;
+pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod heartbeat;
 pub(crate) mod join_group;
