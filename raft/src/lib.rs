@@ -24,7 +24,6 @@ pub mod batch;
 pub mod config;
 pub mod control;
 pub mod effect;
-pub mod error_code;
 pub mod input;
 pub mod log;
 pub mod message;
@@ -42,7 +41,6 @@ mod sim;
 
 pub use config::Config;
 pub use effect::{AppendError, Effect, Fault, Peer};
-pub use error_code::ErrorCode;
 pub use input::{Input, SendError};
 pub use log::{Log, LogError, SnapshotChunk, SnapshotInfo};
 pub use node::{Node, QuorumDescription, ReplicaDescription, RoleName, StartError};

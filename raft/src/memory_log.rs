@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
+use protocol::control::ControlRecord;
 
 use crate::batch;
-use crate::control::{self, ControlRecord};
+use crate::control;
 use crate::log::{Log, LogError, SnapshotChunk, SnapshotInfo};
 use crate::replica::OffsetAndEpoch;
 
@@ -106,9 +107,7 @@ impl Log for MemoryLog {
             let header = batch::batches(bytes).next().and_then(Result::ok);
             let first = header.and_then(|batch| control::decode_batch(&batch).ok()?.into_iter().next());
             let time = match first {
-                Some((_, ControlRecord::SnapshotHeader { last_contained_log_timestamp_ms })) => {
-                    Some(last_contained_log_timestamp_ms)
-                }
+                Some((_, ControlRecord::SnapshotHeader(header))) => Some(header.last_contained_log_timestamp),
                 _ => None,
             };
             SnapshotInfo { id: *id, size: bytes.len() as u64, last_contained_log_timestamp_ms: time }

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::error_code::ErrorCode;
 use crate::replica::{Endpoint, OffsetAndEpoch, ReplicaKey};
+use protocol::ErrorCode;
 
 /// A request of the Raft protocol.
 #[derive(Debug, Clone, PartialEq)]

@@ -32,7 +32,6 @@ pub use role::RoleName;
 
 use crate::config::Config;
 use crate::effect::{AppendError, Effect, Fault};
-use crate::error_code::ErrorCode;
 use crate::input::Input;
 use crate::log::Log;
 use crate::message::{CurrentLeader, Request, Response};
@@ -41,6 +40,7 @@ use crate::replica::{Endpoint, OffsetAndEpoch, ReplicaKey};
 use crate::rng::Rng;
 use crate::voters::{VoterHistory, VoterSet};
 use connections::Connections;
+use protocol::ErrorCode;
 use role::{Role, Unattached};
 
 /// Log cleaning is considered this often.

@@ -3,11 +3,9 @@
 //! Version 0 goes with kraft.version 0, version 1 (KIP-853) with higher ones. Only the text is made here: the write
 //! is [`Effect::PersistQuorumState`](crate::Effect::PersistQuorumState).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
+use crate::message::wire_directory;
 use crate::replica::ReplicaKey;
 
 /// Name of the file in the log folder of `__cluster_metadata-0`.
@@ -50,8 +48,7 @@ impl QuorumState {
                 leader_id,
                 leader_epoch: self.leader_epoch,
                 voted_id,
-                voted_directory_id: URL_SAFE_NO_PAD
-                    .encode(self.voted.map_or(Uuid::nil(), |key| key.directory_or_zero()).as_bytes()),
+                voted_directory_id: protocol::base64_id(wire_directory(self.voted)),
                 data_version: 1,
             }),
         };
@@ -75,10 +72,7 @@ impl QuorumState {
             }
             1 => {
                 let file: FileV1 = serde_json::from_str(text).map_err(error)?;
-                let directory = URL_SAFE_NO_PAD
-                    .decode(&file.voted_directory_id)
-                    .ok()
-                    .and_then(|bytes| Uuid::from_slice(&bytes).ok())
+                let directory = protocol::parse_base64_id(&file.voted_directory_id)
                     .ok_or_else(|| QuorumStateError("votedDirectoryId is no uuid".to_owned()))?;
                 Ok(QuorumState {
                     leader_id: present(file.leader_id),

@@ -123,7 +123,6 @@ impl VoterHistory {
         self.kraft_versions.last_key_value().map_or(0, |(_, version)| *version)
     }
 
-
     /// The set that a snapshot ending before `end_offset` holds; `None` while only static voters are known.
     pub(crate) fn voters_before(&self, end_offset: i64) -> Option<&VoterSet> {
         self.sets.range(..end_offset).next_back().map(|(_, set)| set)

@@ -4,10 +4,10 @@ use super::Node;
 use super::connections::Sent;
 use super::role::Role;
 use crate::effect::Peer;
-use crate::error_code::ErrorCode;
 use crate::log::Log;
 use crate::message::{BeginQuorumEpochRequest, EndQuorumEpochRequest, QuorumEpochResponse, Request};
 use crate::replica::ReplicaKey;
+use protocol::ErrorCode;
 
 impl<L: Log> Node<L> {
     pub(super) fn handle_begin_quorum_epoch(

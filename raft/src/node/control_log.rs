@@ -1,8 +1,10 @@
 //! What the log itself says of the quorum: membership records, and the epoch of each offset.
 
+use protocol::control::ControlRecord;
+
 use super::{Node, StartError};
 use crate::batch;
-use crate::control::{self, ControlRecord};
+use crate::control;
 use crate::effect::{Effect, Fault};
 use crate::log::Log;
 use crate::replica::OffsetAndEpoch;
@@ -82,12 +84,16 @@ impl<L: Log> Node<L> {
 
     pub(super) fn follow_control(&mut self, offset: i64, record: &ControlRecord) {
         match record {
-            ControlRecord::KRaftVersion(version) => self.history.add_kraft_version(offset, *version),
-            ControlRecord::Voters(voters) => self.history.add_voters(offset, voters.clone()),
-            ControlRecord::LeaderChange { .. }
-            | ControlRecord::SnapshotHeader { .. }
-            | ControlRecord::SnapshotFooter
-            | ControlRecord::Other(_) => {}
+            ControlRecord::KRaftVersion(record) => {
+                self.history.add_kraft_version(offset, record.kraft_version)
+            }
+            ControlRecord::KRaftVoters(record) => self.history.add_voters(offset, control::voter_set(record)),
+            ControlRecord::LeaderChange(_)
+            | ControlRecord::SnapshotHeader(_)
+            | ControlRecord::SnapshotFooter(_)
+            | ControlRecord::Abort(_)
+            | ControlRecord::Commit(_)
+            | ControlRecord::Unknown(_) => {}
         }
     }
 

@@ -3,10 +3,10 @@
 use super::Node;
 use super::role::Role;
 use crate::effect::{Fault, Peer};
-use crate::error_code::ErrorCode;
 use crate::log::Log;
 use crate::message::{Request, VoteRequest, VoteResponse};
 use crate::replica::ReplicaKey;
+use protocol::ErrorCode;
 
 use super::connections::Sent;
 

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use super::Node;
 use super::role::Role;
 use crate::effect::{Effect, Fault};
-use crate::error_code::ErrorCode;
 use crate::log::Log;
 use crate::message::{FetchRequest, FetchResponse, Response};
 use crate::replica::OffsetAndEpoch;
 use crate::snapshot::BOOTSTRAP_ID;
+use protocol::ErrorCode;
 
 /// A Fetch that found nothing new.
 #[derive(Debug)]

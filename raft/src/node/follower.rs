@@ -5,11 +5,11 @@ use super::connections::Sent;
 use super::role::{Download, Role};
 use crate::batch::{self, BatchError};
 use crate::effect::{Fault, Peer};
-use crate::error_code::ErrorCode;
 use crate::input::SendError;
 use crate::log::Log;
 use crate::message::{CurrentLeader, FetchResponse, Response};
 use crate::replica::OffsetAndEpoch;
+use protocol::ErrorCode;
 
 impl<L: Log> Node<L> {
     pub(super) fn handle_response(

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
+use protocol::control::ControlRecord;
 
 use super::fetch::WaitingFetch;
 use super::membership::PendingChange;
 use super::role::Role;
 use super::{Node, SUPPORTED_KRAFT_VERSIONS};
 use crate::batch::{self, KeyValue, MAX_BATCH_BYTES};
-use crate::control::{self, ControlRecord};
+use crate::control;
 use crate::effect::{AppendError, Effect, Fault};
 use crate::log::Log;
 use crate::replica::ReplicaKey;
@@ -80,11 +81,8 @@ impl<L: Log> Node<L> {
             waiting: Vec::new(),
             change: None,
         })));
-        let mut records = vec![ControlRecord::LeaderChange {
-            leader_id: self.config.node_id,
-            voters: self.voters().ids().collect(),
-            granting_voters: granting,
-        }];
+        let voters: Vec<i32> = self.voters().ids().collect();
+        let mut records = vec![control::leader_change(self.config.node_id, &voters, &granting)];
         records.extend(self.membership_at_election());
         self.append_control(&records)?;
         self.leader_log_grew()
@@ -102,7 +100,7 @@ impl<L: Log> Node<L> {
         if self.history.voters_offset() != Some(BOOTSTRAP_OFFSET) && *entry == current {
             return Vec::new();
         }
-        vec![ControlRecord::KRaftVersion(level), ControlRecord::Voters(self.voters().with(current))]
+        vec![control::kraft_version(level), control::voters(&self.voters().with(current))]
     }
 
     /// This node as its entry in the voter set should be.

@@ -3,15 +3,15 @@
 use super::Node;
 use super::connections::Sent;
 use super::role::{Follower, Role};
-use crate::control::ControlRecord;
+use crate::control;
 use crate::effect::{Effect, Fault, Peer};
-use crate::error_code::ErrorCode;
 use crate::log::Log;
 use crate::message::{
     AddVoterRequest, RemoveVoterRequest, Request, Response, UpdateVoterRequest, UpdateVoterResponse,
     VoterChangeResponse,
 };
 use crate::voters::{Voter, VoterSet};
+use protocol::ErrorCode;
 
 /// A new voter must have caught up within this time.
 const CAUGHT_UP_WITHIN_MS: i64 = 3_600_000;
@@ -213,7 +213,7 @@ impl<L: Log> Node<L> {
 
     /// Puts a new set into the log; `pending` is who waits for its commit: request id, addition or not, deadline.
     fn append_voters(&mut self, voters: VoterSet, pending: Option<(u64, bool, i64)>) -> Result<(), Fault> {
-        let offset = self.append_control(&[ControlRecord::Voters(voters)])?;
+        let offset = self.append_control(&[control::voters(&voters)])?;
         if let Role::Leader(leader) = &mut self.role
             && let Some((request_id, is_addition, deadline)) = pending
         {

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use super::Node;
 use super::role::Role;
 use crate::effect::Fault;
-use crate::error_code::ErrorCode;
 use crate::log::Log;
 use crate::message::{FetchSnapshotRequest, FetchSnapshotResponse};
 use crate::replica::OffsetAndEpoch;
 use crate::snapshot::{self, BOOTSTRAP_ID};
+use protocol::ErrorCode;
 
 impl<L: Log> Node<L> {
     pub(super) fn handle_fetch_snapshot(

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::batch;
-use crate::control::{self, ControlRecord};
+use crate::control;
 use crate::memory_log::MemoryLog;
 use crate::{AppendError, Config, Effect, Endpoint, Input, Log, Node, QuorumState, ReplicaKey, RoleName};
 use crate::{Voter, VoterSet};
@@ -45,7 +45,7 @@ fn leads_at_once_and_commits() {
     let first = node.log().read(0, 1000).unwrap();
     let first = batch::batches(&first).next().unwrap().unwrap();
     let records = control::decode_batch(&first).unwrap();
-    let expected = ControlRecord::LeaderChange { leader_id: 1, voters: vec![1], granting_voters: vec![1] };
+    let expected = control::leader_change(1, &[1], &[1]);
     assert_eq!(records, [(0, expected)]);
 
     let values = |names: &[&'static str]| names.iter().map(|name| Bytes::from(*name)).collect();
