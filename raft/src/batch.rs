@@ -48,6 +48,9 @@ pub enum BatchError {
 /// Key and value of a record to write.
 pub type KeyValue = (Option<Bytes>, Bytes);
 
+/// Key and value of a record read; null is an empty slice.
+pub type KeyValueRef<'a> = (&'a [u8], &'a [u8]);
+
 /// Writes one batch with `records` from `base_offset` on.
 pub fn encode(
     base_offset: i64,
@@ -138,7 +141,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Keys and values of an uncompressed batch in order; a null key or value is an empty slice.
-    pub fn records(&self) -> Result<Vec<(&'a [u8], &'a [u8])>, BatchError> {
+    pub fn records(&self) -> Result<Vec<KeyValueRef<'a>>, BatchError> {
         let error = BatchError::ControlRecord { base_offset: self.base_offset() };
         if self.attributes() & COMPRESSION_MASK != 0 {
             return Err(error);

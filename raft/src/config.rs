@@ -42,6 +42,8 @@ pub struct Config {
     pub retention_bytes: i64,
     /// `metadata.max.retention.ms`; negative: no limit.
     pub retention_ms: i64,
+    /// How often log cleaning is considered; 60 s in Apache.
+    pub clean_interval_ms: i64,
     /// Seed of election timeouts and of the choice of bootstrap servers.
     pub seed: u64,
 }
@@ -67,6 +69,7 @@ impl Config {
             fetch_max_bytes: 8 * 1024 * 1024,
             retention_bytes: 100 * 1024 * 1024,
             retention_ms: 7 * 24 * 3600 * 1000,
+            clean_interval_ms: 60_000,
             seed,
         }
     }

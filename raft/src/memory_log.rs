@@ -18,6 +18,8 @@ pub(crate) struct MemoryLog {
     batches: Vec<Entry>,
     snapshots: BTreeMap<OffsetAndEpoch, Bytes>,
     partial: Option<(OffsetAndEpoch, BytesMut)>,
+    /// After so many more writes, all fail: a crash in the middle of a step.
+    fuse: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,8 +31,34 @@ struct Entry {
 }
 
 impl MemoryLog {
+    /// Lets the write after the next `writes` fail, or none.
+    pub(crate) fn set_fuse(&mut self, writes: Option<u32>) {
+        self.fuse = writes;
+    }
+
+    pub(crate) fn is_blown(&self) -> bool {
+        self.fuse == Some(0)
+    }
+
+    /// Base offset, end offset, epoch and bytes of each batch.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (i64, i64, i32, &Bytes)> {
+        self.batches.iter().map(|entry| (entry.base, entry.next, entry.epoch, &entry.bytes))
+    }
+
+    fn write(&mut self) -> Result<(), LogError> {
+        match &mut self.fuse {
+            Some(0) => Err(std::io::Error::other("crashed").into()),
+            Some(left) => {
+                *left -= 1;
+                if *left == 0 { Err(std::io::Error::other("crashed").into()) } else { Ok(()) }
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Loses what was not flushed.
     pub(crate) fn crash(&mut self) {
+        self.fuse = None;
         let flushed = self.flushed;
         self.batches.retain(|entry| entry.next <= flushed);
         self.end = self.batches.last().map_or(self.start, |entry| entry.next).min(flushed.max(self.start));
@@ -61,6 +89,7 @@ impl Log for MemoryLog {
     }
 
     fn append(&mut self, batches: &[u8]) -> Result<(), LogError> {
+        self.write()?;
         for batch in batch::batches(batches) {
             let batch = batch.unwrap();
             assert_eq!(batch.base_offset(), self.end, "gap in the log");
@@ -76,11 +105,13 @@ impl Log for MemoryLog {
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
+        self.write()?;
         self.flushed = self.end;
         Ok(())
     }
 
     fn truncate_to(&mut self, end_offset: i64) -> Result<(), LogError> {
+        self.write()?;
         self.batches.retain(|entry| entry.next <= end_offset);
         self.end = self.batches.last().map_or(self.start, |entry| entry.next);
         self.flushed = self.flushed.min(self.end);
@@ -134,6 +165,7 @@ impl Log for MemoryLog {
     }
 
     fn append_snapshot(&mut self, id: OffsetAndEpoch, position: u64, bytes: &[u8]) -> Result<(), LogError> {
+        self.write()?;
         let (partial_id, partial) = self.partial.as_mut().unwrap();
         assert_eq!((*partial_id, partial.len() as u64), (id, position));
         partial.extend_from_slice(bytes);
@@ -141,6 +173,7 @@ impl Log for MemoryLog {
     }
 
     fn install_snapshot(&mut self, id: OffsetAndEpoch) -> Result<(), LogError> {
+        self.write()?;
         let (partial_id, partial) = self.partial.take().unwrap();
         assert_eq!(partial_id, id);
         self.snapshots.retain(|old, _| *old >= id);
@@ -151,6 +184,7 @@ impl Log for MemoryLog {
     }
 
     fn delete_before(&mut self, id: OffsetAndEpoch) -> Result<(), LogError> {
+        self.write()?;
         self.snapshots.retain(|old, _| *old >= id);
         self.batches.retain(|entry| entry.base >= id.offset);
         self.start = self.start.max(id.offset);

@@ -43,8 +43,6 @@ use connections::Connections;
 use protocol::ErrorCode;
 use role::{Role, Unattached};
 
-/// Log cleaning is considered this often.
-const CLEAN_INTERVAL_MS: i64 = 60_000;
 /// Levels of `kraft.version` that this node supports.
 pub(crate) const SUPPORTED_KRAFT_VERSIONS: (i16, i16) = (0, 1);
 
@@ -105,7 +103,7 @@ impl<L: Log> Node<L> {
             announced_leader: (None, 0),
             connections: Connections::default(),
             effects: Vec::new(),
-            clean_deadline: now_ms + CLEAN_INTERVAL_MS,
+            clean_deadline: now_ms + config.clean_interval_ms,
             stopping: false,
             stopped: false,
             config,

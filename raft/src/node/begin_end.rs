@@ -90,15 +90,12 @@ impl<L: Log> Node<L> {
         }
     }
 
-    pub(super) fn handle_begin_response(&mut self, voter_id: i32, response: &QuorumEpochResponse) -> bool {
+    pub(super) fn handle_begin_response(&mut self, response: &QuorumEpochResponse) -> bool {
         if response.top_level_error != ErrorCode::NONE {
             return false;
         }
         if let Some(done) = self.handle_common(response.error, &response.leader) {
             return done;
-        }
-        if let Role::Leader(leader) = &mut self.role {
-            leader.begin_pending.remove(&voter_id);
         }
         response.error == ErrorCode::NONE
     }
@@ -126,7 +123,12 @@ impl<L: Log> Node<L> {
                 leader_epoch: self.epoch,
                 leader_endpoints: self.config.listeners.clone(),
             });
-            self.send(Peer::Node(id), Sent::BeginQuorumEpoch, request);
+            let sent = self.send(Peer::Node(id), Sent::BeginQuorumEpoch, request);
+            if let Role::Leader(leader) = &mut self.role
+                && sent
+            {
+                leader.begin_pending.remove(&id);
+            }
         }
     }
 

@@ -39,8 +39,8 @@ impl<L: Log> Node<L> {
             (Peer::Node(id), Sent::Vote { pre_vote }, Response::Vote(response)) => {
                 self.handle_vote_response(id, pre_vote, &response)
             }
-            (Peer::Node(id), Sent::BeginQuorumEpoch, Response::BeginQuorumEpoch(response)) => {
-                Ok(self.handle_begin_response(id, &response))
+            (_, Sent::BeginQuorumEpoch, Response::BeginQuorumEpoch(response)) => {
+                Ok(self.handle_begin_response(&response))
             }
             (Peer::Node(id), Sent::EndQuorumEpoch, Response::EndQuorumEpoch(response)) => {
                 Ok(self.handle_end_response(id, &response))

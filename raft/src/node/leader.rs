@@ -32,7 +32,7 @@ pub(super) struct Leader {
     /// Voters heard of since the check-quorum timer was set.
     pub(super) fetched_voters: BTreeSet<i32>,
     pub(super) check_quorum_deadline: i64,
-    /// Voters that still have to be sent BeginQuorumEpoch in this round.
+    /// Voters that are still to be sent BeginQuorumEpoch in this round: each gets one per round, answered or not.
     pub(super) begin_pending: BTreeSet<i32>,
     pub(super) begin_deadline: i64,
     pub(super) waiting: Vec<WaitingFetch>,

@@ -1,8 +1,8 @@
 //! What time does: elections, resignations, and the requests that are due.
 
+use super::Node;
 use super::connections::Sent;
 use super::role::Role;
-use super::{CLEAN_INTERVAL_MS, Node};
 use crate::effect::{Effect, Fault, Peer};
 use crate::log::Log;
 use crate::message::{FetchRequest, FetchSnapshotRequest, Request};
@@ -14,7 +14,7 @@ impl<L: Log> Node<L> {
         self.connections.expire(self.now_ms, self.config.retry_backoff_ms);
         self.run_timers()?;
         if self.clean_deadline <= self.now_ms {
-            self.clean_deadline = self.now_ms + CLEAN_INTERVAL_MS;
+            self.clean_deadline = self.now_ms + self.config.clean_interval_ms;
             self.clean_log()?;
             self.forget_silent_observers();
         }
@@ -171,14 +171,14 @@ impl<L: Log> Node<L> {
         }
     }
 
-    /// Sends when the peer is ready and reachable.
-    pub(super) fn send(&mut self, to: Peer, sent: Sent, request: Request) {
+    /// Sends when the peer is ready and reachable; whether it did.
+    pub(super) fn send(&mut self, to: Peer, sent: Sent, request: Request) -> bool {
         if !self.connections.is_ready(to, self.now_ms) {
-            return;
+            return false;
         }
-        if let Some(address) = self.address_of(to) {
-            self.send_to(to, address, sent, request);
-        }
+        let Some(address) = self.address_of(to) else { return false };
+        self.send_to(to, address, sent, request);
+        true
     }
 
     pub(super) fn send_to(&mut self, to: Peer, address: Address, sent: Sent, request: Request) {

@@ -24,23 +24,21 @@ impl<L: Log> Node<L> {
         let voted_self = state
             .voted
             .is_some_and(|voted| voted.id == own.id && voted.directory_id.is_none_or(|_| voted == own));
-        let election_deadline = self.random_election_deadline();
-        if !self.is_voter() {
-            // Whatever the file says, an observer only looks for the leader.
-            self.role =
-                Role::Unattached(Unattached { leader_id: state.leader_id, election_deadline: i64::MAX });
-            self.follow_if_reachable(state.leader_id);
-        } else if self.voters().is_only(&own) {
-            self.role = Role::Unattached(Unattached { leader_id: None, election_deadline });
+        let election_deadline = if self.is_voter() { self.random_election_deadline() } else { i64::MAX };
+        let unattached = |leader_id| Role::Unattached(Unattached { leader_id, election_deadline });
+        if self.is_voter() && self.voters().is_only(&own) {
+            self.role = unattached(None);
             self.become_candidate();
             return self.win_if_possible();
-        } else if state.leader_id == Some(own.id) {
-            self.role = Role::Unattached(Unattached { leader_id: None, election_deadline });
-            self.become_resigned_from_restart();
-        } else if voted_self && state.leader_id.is_none() {
+        }
+        if state.leader_id == Some(own.id) {
+            // Also when it is no voter any more: the epoch that it led must not get a vote from it.
+            self.role = unattached(None);
+            self.resign(Vec::new());
+        } else if voted_self && state.leader_id.is_none() && self.is_voter() {
             self.role = Role::Candidate(self.new_nominee(None));
         } else {
-            self.role = Role::Unattached(Unattached { leader_id: state.leader_id, election_deadline });
+            self.role = unattached(state.leader_id);
             self.follow_if_reachable(state.leader_id);
         }
         self.persist();
@@ -131,10 +129,6 @@ impl<L: Log> Node<L> {
         };
         self.refuse_waiting();
         self.resign(preferred);
-    }
-
-    fn become_resigned_from_restart(&mut self) {
-        self.resign(Vec::new());
     }
 
     fn resign(&mut self, preferred: Vec<ReplicaKey>) {

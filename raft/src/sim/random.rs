@@ -1,0 +1,81 @@
+//! Many random runs. Each ends with a healed cluster that must elect, commit and bring everyone up to date.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::cluster::Cluster;
+use super::invariants::Observed;
+
+const SEEDS: u64 = 300;
+const CHAOS_ACTIONS: u64 = 60;
+const RECOVERY_MS: i64 = 60_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn random_runs_keep_every_invariant() {
+    let seeds = match number("MINIKAFKA_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("MINIKAFKA_SEEDS").unwrap_or(SEEDS),
+    };
+    std::thread::scope(|scope| {
+        let (even, odd): (Vec<u64>, Vec<u64>) = seeds.partition(|seed| seed % 2 == 0);
+        scope.spawn(|| odd.into_iter().for_each(run_or_tell));
+        even.into_iter().for_each(run_or_tell);
+    });
+}
+
+#[test]
+fn a_seed_runs_the_same_twice() {
+    assert_eq!(run(7), run(7));
+}
+
+fn run_or_tell(seed: u64) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(seed))) {
+        eprintln!(
+            "replay with MINIKAFKA_SEED={seed} cargo test -p minikafka-raft sim::random -- --nocapture"
+        );
+        resume_unwind(panic);
+    }
+}
+
+/// One run; gives what is committed at its end and when that was.
+fn run(seed: u64) -> (i64, i64) {
+    let voters = 1 + (seed % 5) as i32;
+    let observers = (seed / 5 % 4) as i32;
+    let dynamic = seed / 20 % 2 == 1;
+    let mut cluster = Cluster::new(seed, voters, observers, dynamic);
+    for _ in 0..CHAOS_ACTIONS {
+        let pause = cluster.rng.below(400) as i64;
+        cluster.run(cluster.now + pause, |_| false);
+        cluster.act();
+        Observed::check(&mut cluster);
+    }
+    cluster.heal();
+    recover(&mut cluster);
+    Observed::check_all(&mut cluster);
+    (cluster.observed.committed_end(), cluster.now)
+}
+
+/// Liveness: a leader is elected, commits something new, and everyone learns of it.
+fn recover(cluster: &mut Cluster) {
+    let deadline = cluster.now + RECOVERY_MS;
+    let leads = |cluster: &Cluster| {
+        let node = cluster.leader().and_then(|id| cluster.node(id));
+        node.and_then(|node| node.describe_quorum()).is_some_and(|quorum| quorum.high_watermark >= 0)
+    };
+    assert!(cluster.run(deadline, leads), "no leader that commits");
+    let before = cluster.observed.committed_end();
+    let caught_up = |cluster: &Cluster| {
+        let end = cluster.observed.committed_end();
+        end > before && cluster.replicas.values().all(|replica| replica.machine.applied == end)
+    };
+    for _ in 0..RECOVERY_MS / 1000 {
+        cluster.append_somewhere();
+        if cluster.run(cluster.now + 1000, caught_up) {
+            return;
+        }
+    }
+    panic!("not everyone caught up");
+}
