@@ -80,7 +80,8 @@ impl Cluster {
         let mut rng = Rng::new(seed);
         let set = VoterSet::new((1..=voters).map(|id| voter(id, dynamic)));
         let mut replicas = BTreeMap::new();
-        for id in (1..=voters).chain(101..101 + observers) {
+        let ids = || (1..=voters).chain(101..101 + observers);
+        for id in ids() {
             let mut config = Config::new(id, directory(id), "cluster", rng.next_u64());
             config.listeners = vec![endpoint(id)];
             config.clean_interval_ms = 2000;
@@ -88,7 +89,7 @@ impl Cluster {
             config.fetch_max_bytes = 300;
             let mut log = MemoryLog::default();
             if dynamic {
-                config.bootstrap_servers = set.iter().map(|voter| voter.endpoints[0].address()).collect();
+                config.bootstrap_servers = ids().map(|id| endpoint(id).address()).collect();
                 if id <= voters {
                     log.add_snapshot(BOOTSTRAP_ID, control::snapshot_header_batch(0, 0, 0, 1, Some(&set)));
                 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use super::cluster::Cluster;
 use super::invariants::Observed;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 const CHAOS_ACTIONS: u64 = 60;
 const RECOVERY_MS: i64 = 60_000;
 
