@@ -1,1 +1,21 @@
-//! Placeholder.
+//! What the process-level tests are made of: real nodes, other people's clients, and a raw client for exact moments.
+//!
+//! ```text
+//!   tests/*.rs  ──  scenario ──  Program (a client under tests/clients, spoken to in JSON lines)
+//!        │                          │
+//!        └────────  Node  ──────────┘     ours (the release binary) or Apache Kafka, same properties file
+//! ```
+//!
+//! Everything a test needs beside the Rust tool chain is fetched by `cargo xtask test` into `target/test-setup`;
+//! a test that misses something there fails and says so. `MINIKAFKA_TEST_TARGET=apache` runs the same tests against
+//! Apache Kafka 4.1.2, which is how they were proved. Nothing here waits by sleeping: a wait ends with what it
+//! waits for, or with its deadline and the output so far.
+
+pub mod behaviour;
+pub mod clients;
+pub mod kafka_tools;
+pub mod node;
+pub mod output;
+pub mod program;
+pub mod report;
+pub mod setup;

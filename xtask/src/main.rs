@@ -1,2 +1,64 @@
-//! Project tasks: `cargo xtask tidy|test`.
-fn main() {}
+//! Project tasks: `cargo xtask setup|tidy|test|soak|bench`.
+//!
+//! Every command that a task runs is printed first; the first one that fails ends the task with exit code 1.
+
+mod setup;
+mod shell;
+mod tidy;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use shell::{Failed, Shell};
+
+const USAGE: &str = "\
+cargo xtask setup                     fetch what the tests need into target/test-setup (skips what is there)
+cargo xtask tidy                      formatting, lints, documentation, sizes, layers
+cargo xtask test                      setup, tidy, release build, every test
+cargo xtask soak kill [--rounds N]    kill -9 under load, 200 rounds unless told otherwise
+cargo xtask bench startup             start-up time, idle memory and idle processor time";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let shell = Shell::new();
+    let started = Instant::now();
+    let result = match words.as_slice() {
+        ["setup"] => setup::run(&shell),
+        ["tidy"] => tidy::run(&shell),
+        ["test"] => test(&shell),
+        ["soak", "kill"] => soak_kill(&shell, "200"),
+        ["soak", "kill", "--rounds", rounds] => soak_kill(&shell, rounds),
+        ["bench", "startup"] => bench_startup(&shell),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(why)) => {
+            eprintln!("xtask: {why} (after {} s)", started.elapsed().as_secs());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The closing lines of its output are those of `cargo test`.
+fn test(shell: &Shell) -> Result<(), Failed> {
+    setup::run(shell)?;
+    tidy::run(shell)?;
+    shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
+    shell.run("cargo", &["test", "--workspace", "--no-fail-fast"])
+}
+
+fn soak_kill(shell: &Shell, rounds: &str) -> Result<(), Failed> {
+    shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
+    let test = ["test", "-p", "minikafka-tests", "--test", "kill", "--", "--nocapture"];
+    shell.run_with(&[("MINIKAFKA_KILL_ROUNDS", rounds)], "cargo", &test)
+}
+
+fn bench_startup(shell: &Shell) -> Result<(), Failed> {
+    shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
+    shell.run("cargo", &["test", "-p", "minikafka-tests", "--test", "startup", "--", "--nocapture"])
+}
