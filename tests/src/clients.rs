@@ -19,11 +19,21 @@ pub struct Client {
 pub const CLIENTS: &[Client] = &[
     Client {
         name: "kcat",
-        traits: Traits { timestamps: false, binary: false, empties: false, null_headers: false, ..Traits::ALL },
+        traits: Traits {
+            timestamps: false,
+            binary: false,
+            empties: false,
+            null_headers: false,
+            ..Traits::ALL
+        },
         command: || python("kcat.py"),
     },
     Client { name: "confluent-kafka", traits: Traits::ALL, command: || python("confluent.py") },
-    Client { name: "kafka-python", traits: Traits::ALL, command: || python("kafka_python.py") },
+    Client {
+        name: "kafka-python",
+        traits: Traits { null_headers: false, ..Traits::ALL },
+        command: || python("kafka_python.py"),
+    },
     Client { name: "aiokafka", traits: Traits::ALL, command: || python("aio.py") },
     Client { name: "java", traits: Traits::ALL, command: || java(setup::KAFKA) },
     Client { name: "java-2.8", traits: Traits::ALL, command: || java(setup::OLD_KAFKA) },
@@ -52,7 +62,7 @@ fn go(name: &str) -> Command {
 
 fn node() -> Command {
     let mut command = Command::new("node");
-    command.arg(setup::fetched("node").join("client.js"));
+    command.env("NODE_PATH", setup::fetched("node/node_modules")).arg(setup::client("kafkajs/client.js"));
     command
 }
 

@@ -51,7 +51,8 @@ impl Tools {
     pub fn run(&mut self, class: &str, arguments: &[&str], input: &str) -> Ran {
         let from = self.stdout.len();
         let request = json!({"class": class, "args": arguments, "stdin": input});
-        writeln!(self.child.stdin.as_mut().expect("stdin is piped"), "{request}").expect("the tools' JVM lives");
+        writeln!(self.child.stdin.as_mut().expect("stdin is piped"), "{request}")
+            .expect("the tools' JVM lives");
         let answer = self.stdout.wait(from, LIMIT, |line| serde_json::from_str::<Value>(line).ok());
         let (_, answer) =
             answer.unwrap_or_else(|why| panic!("{class} {arguments:?}: {why}\n{}", self.stderr.tail()));
@@ -74,7 +75,8 @@ impl Tools {
     pub fn dump_directory(&mut self, data: &Path) -> Vec<(PathBuf, String)> {
         let mut dumped = Vec::new();
         for file in files_below(data) {
-            let folder = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+            let folder =
+                file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
             let extension = file.extension().unwrap_or_default().to_string_lossy().into_owned();
             let checked = ["log", "index", "timeindex", "txnindex", "snapshot", "checkpoint"];
             if !checked.contains(&extension.as_str()) || folder.ends_with("-delete") {

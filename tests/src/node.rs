@@ -61,7 +61,9 @@ impl Target {
 pub fn java(version: &str) -> Vec<String> {
     let log4j = setup::client("java/log4j2.xml");
     let mut words = vec!["java".to_owned()];
-    words.extend(["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"].map(str::to_owned));
+    words.extend(
+        ["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"].map(str::to_owned),
+    );
     words.push(format!("-Dlog4j2.configurationFile={}", log4j.display()));
     words.extend(["-cp".to_owned(), setup::class_path(version)]);
     words
@@ -93,7 +95,8 @@ impl Node {
 
     /// As [`Node::fresh`], but neither formatted nor started: for directories made otherwise.
     pub fn prepared(target: Target, extra: &[(&str, &str)]) -> Node {
-        let temporary = tempfile::Builder::new().prefix("minikafka-test-").tempdir().expect("a temporary directory");
+        let temporary =
+            tempfile::Builder::new().prefix("minikafka-test-").tempdir().expect("a temporary directory");
         let mut node = Node::at(target, temporary.path(), extra);
         node._temporary = Some(temporary);
         node
@@ -108,15 +111,24 @@ impl Node {
         }
         fs::create_dir_all(dir).expect("the node's directory can be made");
         fs::write(dir.join("server.properties"), text).expect("the properties file can be written");
-        Node { target, dir: dir.to_path_buf(), port, child: None, output: Output::default(), _temporary: None }
+        Node {
+            target,
+            dir: dir.to_path_buf(),
+            port,
+            child: None,
+            output: Output::default(),
+            _temporary: None,
+        }
     }
 
     /// Runs `storage format` on the data directory.
     pub fn format(&self) {
         let config = self.config();
         let words = ["storage", "format", "-t", CLUSTER_ID, "-c", &config, "--standalone"];
-        let out = self.target.command("kafka.tools.StorageTool", &words).output().expect("storage format runs");
-        let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let out =
+            self.target.command("kafka.tools.StorageTool", &words).output().expect("storage format runs");
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         assert!(out.status.success(), "storage format: {}: {text}", out.status);
     }
 
@@ -163,7 +175,12 @@ impl Node {
         let status = wait(child, PATIENCE);
         // A JVM that ends by a signal it handled exits with 128 + 15.
         let clean = status.is_some_and(|s| s.success() || s.code() == Some(143));
-        assert!(clean, "{:?} did not stop cleanly ({status:?}); last lines:\n{}", self.target, self.output.tail());
+        assert!(
+            clean,
+            "{:?} did not stop cleanly ({status:?}); last lines:\n{}",
+            self.target,
+            self.output.tail()
+        );
     }
 
     /// Ends it at once (SIGKILL).

@@ -64,7 +64,8 @@ impl Output {
     /// Waits until every stream has ended.
     pub fn wait_end(&self, limit: Duration) -> bool {
         let state = self.lock();
-        let (state, _) = self.0.1.wait_timeout_while(state, limit, |s| s.streams > 0).expect("no reader panicked");
+        let (state, _) =
+            self.0.1.wait_timeout_while(state, limit, |s| s.streams > 0).expect("no reader panicked");
         state.streams == 0
     }
 

@@ -115,9 +115,11 @@ fn parse_event(line: &str) -> Option<Event> {
             partitions.sort_unstable();
             Some(Event::Assigned { member, partitions })
         }
-        "record" => {
-            Some(Event::Record { member, partition: value["p"].as_i64()? as i32, offset: value["o"].as_i64()? })
-        }
+        "record" => Some(Event::Record {
+            member,
+            partition: value["p"].as_i64()? as i32,
+            offset: value["o"].as_i64()?,
+        }),
         _ => None,
     }
 }

@@ -61,6 +61,10 @@ impl Report {
             self.filtered,
             self.started.elapsed().as_secs_f64()
         );
-        if self.failures.is_empty() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+        if self.failures.is_empty() {
+            std::process::ExitCode::SUCCESS
+        } else {
+            std::process::ExitCode::FAILURE
+        }
     }
 }

@@ -27,7 +27,8 @@ pub fn fetched(relative: &str) -> PathBuf {
 
 /// The release binary of the node; `MINIKAFKA_BIN` names another one.
 pub fn minikafka() -> PathBuf {
-    let path = std::env::var_os("MINIKAFKA_BIN").map_or_else(|| target().join("release/minikafka"), PathBuf::from);
+    let path =
+        std::env::var_os("MINIKAFKA_BIN").map_or_else(|| target().join("release/minikafka"), PathBuf::from);
     assert!(path.exists(), "{} is missing: run `cargo build --release` first", path.display());
     path
 }

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Why a task ended early.
-pub struct Failed(pub String);
+pub(crate) struct Failed(pub(crate) String);
 
 /// Where commands run.
-pub struct Shell {
+pub(crate) struct Shell {
     root: PathBuf,
     target: PathBuf,
 }
 
 impl Shell {
     /// Finds the repository's root and cargo's target directory from the running program.
-    pub fn new() -> Shell {
+    pub(crate) fn new() -> Shell {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the repository");
         let exe = std::env::current_exe().expect("the path of the running program");
         let target = exe.ancestors().nth(2).expect("the program lies two levels under the target directory");
@@ -22,27 +22,38 @@ impl Shell {
     }
 
     /// The repository's root.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// What the tests need lies below this directory.
-    pub fn setup_dir(&self) -> PathBuf {
+    pub(crate) fn setup_dir(&self) -> PathBuf {
         self.target.join("test-setup")
     }
 
     /// Runs a command; its output goes where ours goes.
-    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<(), Failed> {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<(), Failed> {
         self.run_with(&[], program, arguments)
     }
 
     /// As [`Shell::run`], with more environment variables.
-    pub fn run_with(&self, env: &[(&str, &str)], program: &str, arguments: &[&str]) -> Result<(), Failed> {
+    pub(crate) fn run_with(
+        &self,
+        env: &[(&str, &str)],
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<(), Failed> {
         self.run_in(&self.root, env, program, arguments)
     }
 
     /// As [`Shell::run_with`], in another directory.
-    pub fn run_in(&self, dir: &Path, env: &[(&str, &str)], program: &str, args: &[&str]) -> Result<(), Failed> {
+    pub(crate) fn run_in(
+        &self,
+        dir: &Path,
+        env: &[(&str, &str)],
+        program: &str,
+        args: &[&str],
+    ) -> Result<(), Failed> {
         let set: String = env.iter().map(|(k, v)| format!("{k}={v} ")).collect();
         eprintln!("$ {set}{program} {}", args.join(" "));
         let status = Command::new(program).args(args).envs(env.iter().copied()).current_dir(dir).status();
@@ -54,8 +65,9 @@ impl Shell {
     }
 
     /// What a command prints, without showing the command.
-    pub fn read(&self, program: &str, arguments: &[&str]) -> Result<String, Failed> {
-        let output = Command::new(program).args(arguments).current_dir(&self.root).stderr(Stdio::inherit()).output();
+    pub(crate) fn read(&self, program: &str, arguments: &[&str]) -> Result<String, Failed> {
+        let output =
+            Command::new(program).args(arguments).current_dir(&self.root).stderr(Stdio::inherit()).output();
         match output {
             Ok(o) if o.status.success() => Ok(String::from_utf8_lossy(&o.stdout).into_owned()),
             Ok(o) => Err(Failed(format!("{program} ended with {}", o.status))),
@@ -65,6 +77,6 @@ impl Shell {
 }
 
 /// Whether a program can be found on the path.
-pub fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|p| std::env::split_paths(&p).any(|dir| dir.join(program).is_file()))
 }

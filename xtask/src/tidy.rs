@@ -29,7 +29,7 @@ const PURE: &[&str] = &["protocol", "metadata", "raft", "storage"];
 const IMPURE: &[&str] = &["tokio", "tokio-util", "getrandom", "rand", "mio"];
 
 /// Runs every check; all complaints of the cheap ones are printed before the task fails.
-pub fn run(shell: &Shell) -> Result<(), Failed> {
+pub(crate) fn run(shell: &Shell) -> Result<(), Failed> {
     let mut complaints = layers(shell)?;
     for (path, text) in sources(shell.root()) {
         complaints.extend(file(&path, &text));
@@ -124,7 +124,9 @@ fn long_functions(path: &str, lines: &[&str]) -> Vec<String> {
         let code = line.trim_start();
         let words = code.split("fn ").next().unwrap_or_default();
         let is_function = code.contains("fn ")
-            && words.split_whitespace().all(|w| w.starts_with("pub") || ["const", "async", "unsafe", "crate)", "super)"].contains(&w));
+            && words.split_whitespace().all(|w| {
+                w.starts_with("pub") || ["const", "async", "unsafe", "crate)", "super)"].contains(&w)
+            });
         if !is_function || code.ends_with(';') {
             continue;
         }
@@ -133,7 +135,10 @@ fn long_functions(path: &str, lines: &[&str]) -> Vec<String> {
         let body = &lines[start..=start + end];
         let counted = body.iter().filter(|l| !l.contains("=>")).count();
         if counted > FUNCTION_CAP {
-            complaints.push(format!("{path}:{}: a function of {counted} lines, more than {FUNCTION_CAP}", start + 1));
+            complaints.push(format!(
+                "{path}:{}: a function of {counted} lines, more than {FUNCTION_CAP}",
+                start + 1
+            ));
         }
     }
     complaints

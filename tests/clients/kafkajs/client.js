@@ -1,13 +1,13 @@
 // kafkajs, with the codecs its documentation tells to plug in.
 const readline = require("readline");
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require("kafkajs");
-const lz4 = require("lz4js");
+const lz4 = require("lz4-napi");
 const zstd = require("@bokuweb/zstd-wasm");
 
 CompressionCodecs[CompressionTypes.Snappy] = require("kafkajs-snappy");
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async (encoder) => Buffer.from(lz4.compress(encoder.buffer)),
-  decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
+  compress: (encoder) => lz4.compressFrame(encoder.buffer),
+  decompress: (buffer) => lz4.decompressFrame(buffer),
 });
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async (encoder) => Buffer.from(zstd.compress(encoder.buffer, 3)),
@@ -65,7 +65,7 @@ const ops = {
     await consumer.connect();
     await consumer.subscribe({ topic, fromBeginning: true });
     await new Promise((done, failed) => {
-      consumer.on(consumer.events.CRASH, (e) => failed(e.payload.error));
+      consumer.on(consumer.events.CRASH, (e) => e.payload.restart || failed(e.payload.error));
       consumer.run({
         autoCommit: false,
         eachMessage: async ({ partition, message: m }) => {

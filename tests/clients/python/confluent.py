@@ -13,7 +13,8 @@ class Client:
         self.members = {}
 
     def create(self, r):
-        for f in AdminClient(self.base).create_topics([NewTopic(r["topic"], r["partitions"], 1)]).values():
+        admin = AdminClient(self.base)
+        for f in admin.create_topics([NewTopic(r["topic"], r["partitions"], 1)]).values():
             f.result()
 
     def produce(self, r):
@@ -28,7 +29,8 @@ class Client:
             return told
 
         for i, x in enumerate(r["records"]):
-            p.produce(r["topic"], raw(x["v"]), raw(x["k"]), x["p"], told(i), x["t"], [(n, raw(v)) for n, v in x["h"]])
+            p.produce(r["topic"], value=raw(x["v"]), key=raw(x["k"]), partition=x["p"], on_delivery=told(i), timestamp=x["t"],
+                      headers=[(n, raw(v)) for n, v in x["h"]])
         p.flush()
         return {"offsets": offsets}
 
@@ -38,9 +40,10 @@ class Client:
         records = []
         while len(records) < r["count"]:
             m = c.poll(1)
-            if m and m.error():
+            # Not `if m`: a message without value counts as false.
+            if m is not None and m.error():
                 raise RuntimeError(m.error())
-            if m:
+            if m is not None:
                 records.append(record(m.partition(), m.offset(), m.key(), m.value(), m.headers(), m.timestamp()[1]))
         c.close()
         return {"records": records}
@@ -54,7 +57,7 @@ class Client:
 
         def poll():
             m = c.poll(0.1)
-            if m and not m.error():
+            if m is not None and not m.error():
                 seen(name, m.partition(), m.offset())
 
         self.members[name] = Member(name, poll, lambda: c.commit(asynchronous=False), c.close)

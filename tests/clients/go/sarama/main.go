@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -53,6 +54,7 @@ func (c *client) Produce(r driver.Request) ([]int64, error) {
 	conf.Producer.Compression = codecs[r.Codec]
 	conf.Producer.Partitioner = sarama.NewManualPartitioner
 	conf.Producer.Return.Successes = true
+	conf.Producer.Retry.Max = 50
 	conf.Producer.Flush.Frequency = 20 * time.Millisecond
 	producer, err := sarama.NewSyncProducer(c.bootstrap, conf)
 	if err != nil {
@@ -69,6 +71,10 @@ func (c *client) Produce(r driver.Request) ([]int64, error) {
 		all = append(all, m)
 	}
 	if err := producer.SendMessages(all); err != nil {
+		var each sarama.ProducerErrors
+		if errors.As(err, &each) {
+			err = each[0]
+		}
 		return nil, err
 	}
 	var offsets []int64

@@ -1,0 +1,56 @@
+//! Every client of the table shows the same behaviour on one node, side by side; after all of them, Apache Kafka's
+//! tools read every file that the node wrote.
+//!
+//! A program without libtest, because the clients share one node and wait for each other at its restart. Arguments
+//! are filters of names, as with libtest.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use minikafka_tests::behaviour::Session;
+use minikafka_tests::clients::CLIENTS;
+use minikafka_tests::node::{Node, Target};
+use minikafka_tests::program::Program;
+use minikafka_tests::report::Report;
+
+fn main() -> ExitCode {
+    if Report::only_lists() {
+        CLIENTS.iter().for_each(|c| println!("{}: test", c.name));
+        return ExitCode::SUCCESS;
+    }
+    let mut report = Report::from_args();
+    let chosen: Vec<_> = CLIENTS.iter().filter(|c| report.wants(c.name)).collect();
+    if chosen.is_empty() {
+        return report.finish();
+    }
+    let mut node = Node::fresh(Target::from_env(), &[]);
+    let sessions: Vec<Mutex<Session>> = chosen
+        .iter()
+        .map(|c| Mutex::new(Session::new(c.name, c.traits, Program::start((c.command)(), &node.bootstrap()))))
+        .collect();
+    let before = side_by_side(&sessions, Session::before_restart);
+    node.restart();
+    let after = side_by_side(&sessions, |s| s.after_restart());
+    drop(sessions);
+    for ((client, before), after) in chosen.iter().zip(before).zip(after) {
+        report.add(client.name, before.and(after.map_err(|e| format!("after the restart: {e}"))));
+    }
+    node.stop();
+    report.finish()
+}
+
+/// The same step of every session, each in a thread of its own; a step after a failed one fails at once.
+fn side_by_side(
+    sessions: &[Mutex<Session>],
+    step: impl Fn(&mut Session) -> Result<(), String> + Sync,
+) -> Vec<Result<(), String>> {
+    let step = &step;
+    std::thread::scope(|scope| {
+        let run = |session: &Mutex<Session>| match session.lock() {
+            Ok(mut session) => step(&mut session),
+            Err(_) => Err("panicked before".to_owned()),
+        };
+        let threads: Vec<_> = sessions.iter().map(|s| scope.spawn(move || run(s))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err("panicked".to_owned()))).collect()
+    })
+}
