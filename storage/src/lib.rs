@@ -11,10 +11,13 @@ pub mod config;
 pub mod dirs;
 pub mod durable;
 mod index;
+pub mod leader_epochs;
 pub mod log;
 pub mod names;
+pub mod producer_state;
 mod scan;
 pub mod segment;
+pub mod txn_index;
 
 pub use config::LogConfig;
 pub use log::{
