@@ -162,7 +162,7 @@ impl<L: Log> Node<L> {
         self.epoch
     }
 
-    /// The leader of the epoch, where known.
+    /// The leader of the epoch, where known; this node also after it resigned (see [`Node::role`]).
     pub fn leader_id(&self) -> Option<i32> {
         self.role.leader_id(self.config.node_id)
     }

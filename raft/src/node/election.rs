@@ -80,7 +80,8 @@ impl<L: Log> Node<L> {
     fn would_vote(&self) -> bool {
         match &self.role {
             Role::Unattached(_) | Role::Prospective(_) | Role::Candidate(_) | Role::Resigned(_) => true,
-            Role::Follower(state) => !state.has_fetched,
+            // An observer stays a follower when its leader is gone, and may be a voter without knowing it.
+            Role::Follower(state) => !state.has_fetched || state.fetch_deadline <= self.now_ms,
             Role::Leader(_) => false,
         }
     }

@@ -34,7 +34,7 @@ pub(super) enum Role {
 
 #[derive(Debug)]
 pub(super) struct Unattached {
-    /// A leader whose endpoint is not known.
+    /// A leader whose endpoint is not known, or this node itself after it resigned.
     pub(super) leader_id: Option<i32>,
     pub(super) election_deadline: i64,
 }
@@ -42,7 +42,8 @@ pub(super) struct Unattached {
 /// Prospective (before the epoch is raised) or candidate (after).
 #[derive(Debug)]
 pub(super) struct Nominee {
-    /// Only of a prospective: the leader of the epoch, to go back to when the others still follow it.
+    /// Only of a prospective: the leader of the epoch, to go back to when the others still follow it. Without
+    /// endpoints when they are not known or when it is this node itself.
     pub(super) leader: Option<LeaderAddress>,
     /// The voters when the election started, with their answers.
     pub(super) ballots: BTreeMap<i32, Option<bool>>,
@@ -108,7 +109,7 @@ impl Role {
         }
     }
 
-    /// The leader of the epoch as far as this state knows; `own` when it is this node, also after it resigned.
+    /// The leader of the epoch as far as this state knows; `own` when it is or was this node.
     pub(super) fn leader_id(&self, own: i32) -> Option<i32> {
         match self {
             Role::Unattached(state) => state.leader_id,

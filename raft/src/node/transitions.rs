@@ -91,10 +91,9 @@ impl<L: Log> Node<L> {
 
     /// Asks for pre-votes in the same epoch; not durable.
     pub(super) fn become_prospective(&mut self) {
-        let leader = match &self.role {
-            Role::Follower(state) => Some(state.leader.clone()),
-            _ => None,
-        };
+        // The leader of the epoch stays known, also when it was this node: no vote may be granted in that epoch.
+        let leader =
+            self.leader_id().map(|id| LeaderAddress { id, endpoints: self.role.leader_endpoints().to_vec() });
         let nominee = self.new_nominee(leader);
         self.connections.reset();
         self.role = Role::Prospective(nominee);
@@ -108,7 +107,10 @@ impl<L: Log> Node<L> {
             _ => None,
         };
         match leader {
-            Some(leader) => self.become_follower(self.epoch, leader.id, leader.endpoints),
+            Some(leader) if !leader.endpoints.is_empty() => {
+                self.become_follower(self.epoch, leader.id, leader.endpoints);
+            }
+            Some(leader) => self.become_unattached(self.epoch, Some(leader.id)),
             None => self.become_unattached(self.epoch, None),
         }
     }
@@ -179,7 +181,9 @@ impl<L: Log> Node<L> {
     fn lacks_leader(&self) -> bool {
         match &self.role {
             Role::Unattached(_) | Role::Candidate(_) => true,
-            Role::Prospective(state) => state.leader.is_none(),
+            Role::Prospective(state) => {
+                state.leader.as_ref().is_none_or(|leader| leader.endpoints.is_empty())
+            }
             Role::Leader(_) | Role::Follower(_) | Role::Resigned(_) => false,
         }
     }
@@ -236,11 +240,9 @@ impl<L: Log> Node<L> {
 
     /// Tells of a leader or epoch that the state machine has not heard of.
     pub(super) fn announce_leader(&mut self) {
-        let leader_id = match &self.role {
-            // It does not lead any more, whatever the epoch's leader was.
-            Role::Resigned(_) => None,
-            _ => self.leader_id(),
-        };
+        // The leader of the epoch may be this node although it does not lead any more.
+        let leads = matches!(self.role, Role::Leader(_));
+        let leader_id = self.leader_id().filter(|id| leads || *id != self.config.node_id);
         if self.announced_leader != (leader_id, self.epoch) {
             self.announced_leader = (leader_id, self.epoch);
             self.effects.push(Effect::LeaderChanged { leader_id, epoch: self.epoch });
