@@ -7,6 +7,9 @@
 //! partition's log (inside [`OffsetsLog::append`]), and alarms last. One task ([`GroupCoordinator::run`]) sleeps
 //! until the earliest timer of all shards; without members or offsets there is none.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
