@@ -29,7 +29,7 @@ pub(crate) fn answer(
             ),
             Err((code, message)) => DescribeConfigsResult::default()
                 .with_error_code(code)
-                .with_error_message(Some(StrBytes::from_string(message))),
+                .with_error_message(Some(message).filter(|m| !m.is_empty()).map(StrBytes::from_string)),
         };
         result.with_resource_type(resource.resource_type).with_resource_name(resource.resource_name.clone())
     });
@@ -56,8 +56,8 @@ fn entries(
         Some(ResourceType::Topic) => {
             validate_topic_name(name).map_err(|e: ConfigError| (e.code(), e.to_string()))?;
             if image.topics.by_name(name).is_none() {
-                let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-                return Err((unknown.code(), unknown.message().to_owned()));
+                // Kafka sends no message with this one.
+                return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.code(), String::new()));
             }
             Ok(describe::topic(&own, &layers, only))
         }

@@ -1,0 +1,154 @@
+//! `minikafka start`: one node by its properties.
+//!
+//! Exit codes are those of Apache Kafka: 1 if the node does not start or fails, 143 after SIGTERM and 130 after
+//! SIGINT, although it stopped in good order.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use metadata::config::listeners::SecurityProtocol;
+use metadata::config::node::NodeConfig;
+use metadata::config::{ConfigError, StaticConfig};
+
+use crate::cli::StartOptions;
+use crate::log_dirs::{self, OpenError};
+use crate::node::{self, NodeError};
+use crate::properties::{self, SourceError};
+use crate::telemetry;
+
+/// Why a node did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The properties cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The properties make no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// They ask for something that is not there yet.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The directories cannot be used.
+    #[error(transparent)]
+    Dirs(#[from] OpenError),
+    /// The node failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// Runs the command.
+pub(crate) fn run(options: &StartOptions) -> ExitCode {
+    telemetry::init();
+    match start(options) {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => fail(&e),
+    }
+}
+
+/// Reports a fatal error as Kafka does.
+pub(crate) fn fail(error: &StartError) -> ExitCode {
+    tracing::error!(target: "kafka.Kafka$", "Exiting Kafka due to fatal exception: {error}");
+    ExitCode::FAILURE
+}
+
+fn start(options: &StartOptions) -> Result<u8, StartError> {
+    let environment = properties::process_environment();
+    let properties = properties::load(&[], Some(&options.file), environment, &options.overrides)?;
+    let config = configure(properties)?;
+    let dirs = log_dirs::open(&config, None, node::random_id)?;
+    Ok(node::run(config, dirs)?.exit_code())
+}
+
+/// Checks the properties, and says what of them is ignored.
+///
+/// # Errors
+///
+/// They make no sense, or ask for what is not there yet. Nothing was written then.
+pub(crate) fn configure(properties: BTreeMap<String, String>) -> Result<NodeConfig, StartError> {
+    if !properties.contains_key("process.roles") && properties.contains_key("zookeeper.connect") {
+        return Err(StartError::Unsupported(
+            "zookeeper.connect is set and process.roles is not: the ZooKeeper mode is not supported yet. Set \
+             process.roles, node.id, controller.listener.names and controller.quorum.voters (KRaft mode)"
+                .to_owned(),
+        ));
+    }
+    let config = NodeConfig::new(StaticConfig::new(properties)?)?;
+    refuse_unsupported(&config)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let unknown: Vec<&str> = config.properties.unknown().collect();
+    if !unknown.is_empty() {
+        tracing::warn!("Unknown configuration keys, ignored: {}", unknown.join(", "));
+    }
+    let unused: Vec<&str> = config.properties.unused().collect();
+    if !unused.is_empty() {
+        tracing::info!("Configuration keys that have no effect here: {}", unused.join(", "));
+    }
+    Ok(config)
+}
+
+/// What would not be as safe, or as large, as the properties ask for.
+fn refuse_unsupported(config: &NodeConfig) -> Result<(), StartError> {
+    let refuse = |what: String| Err(StartError::Unsupported(format!("{what} not supported yet")));
+    let secured = config.listeners.iter().find(|e| e.protocol != SecurityProtocol::Plaintext);
+    if let Some(endpoint) = secured {
+        return refuse(format!("Listener {endpoint}: {} is", endpoint.protocol.name()));
+    }
+    let value = |key| config.properties.value(key).map(|value| value.to_string()).unwrap_or_default();
+    if !value("authorizer.class.name").is_empty() {
+        return refuse("authorizer.class.name: access control is".to_owned());
+    }
+    if value("remote.log.storage.system.enable") == "true" {
+        return refuse("remote.log.storage.system.enable: tiered storage is".to_owned());
+    }
+    if !(config.is_broker && config.is_controller) {
+        return refuse(format!(
+            "process.roles={}: nodes that are only broker or only controller are",
+            value("process.roles")
+        ));
+    }
+    if config.voters.len() > 1 {
+        return refuse("controller.quorum.voters: a quorum of more than one node is".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(change: &[(&str, &str)], without: &[&str]) -> String {
+        let good = [
+            ("process.roles", "broker,controller"),
+            ("node.id", "1"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("listeners", "PLAINTEXT://127.0.0.1:29800,CONTROLLER://127.0.0.1:29801"),
+            ("controller.quorum.voters", "1@127.0.0.1:29801"),
+            ("log.dirs", "good"),
+        ];
+        let mut properties: BTreeMap<String, String> = good
+            .iter()
+            .chain(change)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        properties.retain(|name, _| !without.contains(&name.as_str()));
+        configure(properties).map_or_else(|e| e.to_string(), |_| "good".to_owned())
+    }
+
+    #[test]
+    fn asks_for_what_there_is() {
+        assert_eq!(message(&[("some.key", "x")], &[]), "good");
+        assert!(message(&[("zookeeper.connect", "z:1")], &["process.roles"]).contains("not supported yet"));
+        assert_eq!(message(&[("zookeeper.connect", "z:1")], &[]), "good");
+        assert!(message(&[], &["process.roles"]).contains("\"process.roles\""));
+        let secured = [
+            ("listener.security.protocol.map", "PLAINTEXT:SSL,CONTROLLER:PLAINTEXT"),
+            ("inter.broker.listener.name", "PLAINTEXT"),
+        ];
+        assert!(message(&secured, &[]).contains("SSL is not supported yet"));
+        assert!(message(&[("authorizer.class.name", "a.B")], &[]).starts_with("authorizer.class.name"));
+        let voters = "1@127.0.0.1:29801,2@127.0.0.1:29802";
+        assert!(message(&[("controller.quorum.voters", voters)], &[]).contains("more than one node"));
+    }
+}
