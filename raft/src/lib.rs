@@ -35,6 +35,8 @@ pub mod snapshot;
 pub mod voters;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod memory_log;
 #[cfg(test)]
 mod sim;

@@ -11,3 +11,5 @@ mod random;
 mod replica;
 mod scenarios;
 mod sole_voter;
+
+pub(crate) use sole_voter::sole_config;

@@ -57,7 +57,7 @@ impl<L: Log> Node<L> {
     /// Refuses a stale epoch, and a second leader of this one.
     fn accepts_epoch(&self, leader_id: i32, epoch: i32) -> Result<(), ErrorCode> {
         let other_leader = self.leader_id().is_some_and(|known| known != leader_id);
-        if leader_id < 0 || (epoch == self.epoch && other_leader) {
+        if leader_id < 0 || epoch == i32::MAX || (epoch == self.epoch && other_leader) {
             Err(ErrorCode::INVALID_REQUEST)
         } else if epoch < self.epoch {
             Err(ErrorCode::FENCED_LEADER_EPOCH)

@@ -34,7 +34,8 @@ impl<L: Log> Node<L> {
         } else {
             request.last_epoch >= request.epoch
         };
-        if request.last_offset < 0 || request.last_epoch < 0 || impossible_epoch {
+        if request.last_offset < 0 || request.last_epoch < 0 || request.epoch == i32::MAX || impossible_epoch
+        {
             return Err(ErrorCode::INVALID_REQUEST);
         }
         if request.epoch < self.epoch {

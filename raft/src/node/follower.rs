@@ -3,7 +3,7 @@
 use super::Node;
 use super::connections::Sent;
 use super::role::{Download, Role};
-use crate::batch::{self, BatchError};
+use crate::batch;
 use crate::effect::{Fault, Peer};
 use crate::input::SendError;
 use crate::log::Log;
@@ -110,7 +110,11 @@ impl<L: Log> Node<L> {
             }
             return Ok(true);
         }
-        self.append_fetched(&response.records)?;
+        let Ok(length) = batch::check_fetched(&response.records, offset, self.epoch) else {
+            // Damaged on the way or on the leader's disk: ask again, after a while.
+            return Ok(false);
+        };
+        self.append_fetched(&response.records[..length])?;
         if response.high_watermark >= 0 {
             self.raise_high_watermark(response.high_watermark.min(self.log.log_end_offset()));
         }
@@ -118,24 +122,13 @@ impl<L: Log> Node<L> {
     }
 
     /// Appends what the leader sent and makes it durable: the next Fetch acknowledges it.
-    fn append_fetched(&mut self, records: &[u8]) -> Result<(), Fault> {
-        let expected = self.log.log_end_offset();
-        let (length, next) = batch::check_contiguous(records, expected)?;
-        if length == 0 {
+    fn append_fetched(&mut self, batches: &[u8]) -> Result<(), Fault> {
+        if batches.is_empty() {
             return Ok(());
         }
-        let whole = &records[..length];
-        for batch in batch::batches(whole) {
-            let batch = batch?;
-            if batch.epoch() > self.epoch {
-                // No leader has records of an epoch that is yet to come.
-                return Err(BatchError::ControlRecord { base_offset: batch.base_offset() }.into());
-            }
-        }
-        self.log.append(whole)?;
+        self.log.append(batches)?;
         self.log.flush()?;
-        debug_assert_eq!(next, self.log.log_end_offset());
-        self.follow_records(whole)?;
+        self.follow_records(batches)?;
         Ok(())
     }
 

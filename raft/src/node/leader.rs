@@ -139,11 +139,12 @@ impl<L: Log> Node<L> {
         let mut bytes = BytesMut::new();
         for values in batches.into_iter().filter(|values| !values.is_empty()) {
             let records: Vec<KeyValue> = values.into_iter().map(|value| (None, value)).collect();
-            if batch::size_bound(&records) > MAX_BATCH_BYTES {
+            let batch = batch::encode(offset, self.epoch, self.now_ms, false, &records);
+            if batch.len() > MAX_BATCH_BYTES {
                 return Ok(Err(AppendError::TooLarge));
             }
-            bytes.extend_from_slice(&batch::encode(offset, self.epoch, self.now_ms, false, &records));
             offset += records.len() as i64;
+            bytes.unsplit(batch);
         }
         if !bytes.is_empty() {
             self.log.append(&bytes)?;

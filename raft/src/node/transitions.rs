@@ -156,6 +156,10 @@ impl<L: Log> Node<L> {
 
     /// Takes over what a response or request says of epoch and leader.
     pub(super) fn learn_leader(&mut self, epoch: i32, leader_id: Option<i32>, endpoints: Vec<Endpoint>) {
+        // There would be no epoch left for the next election.
+        if epoch == i32::MAX {
+            return;
+        }
         // A node that was restarted as a fresh one may hear of its own leadership; it cannot follow itself.
         let leader_id = leader_id.filter(|id| *id != self.config.node_id);
         let endpoints = match leader_id {

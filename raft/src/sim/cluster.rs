@@ -226,11 +226,17 @@ impl Cluster {
             replica.held.push_back(input);
             return;
         }
-        let line = format!("{input:?}");
+        let line = if self.trace { format!("{input:?}") } else { String::new() };
         let effects = node.step(input, now);
-        let node = replica.node.as_ref().unwrap();
-        let state = (node.role(), node.epoch(), node.log().clone().entries().last().map(|entry| entry.1));
-        self.note(|| format!("{id} {state:?} <- {line}"));
+        self.note(|| {
+            let node = self.node(id).unwrap();
+            format!(
+                "{id} {:?} {} end {} <- {line}",
+                node.role(),
+                node.epoch(),
+                crate::Log::log_end_offset(node.log())
+            )
+        });
         self.carry_out(id, effects);
     }
 

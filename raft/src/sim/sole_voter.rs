@@ -9,7 +9,7 @@ use crate::memory_log::MemoryLog;
 use crate::{AppendError, Config, Effect, Endpoint, Input, Log, Node, QuorumState, ReplicaKey, RoleName};
 use crate::{Voter, VoterSet};
 
-pub(super) fn sole_config() -> Config {
+pub(crate) fn sole_config() -> Config {
     let mut config = Config::new(1, Uuid::from_u128(7), "cluster", 1);
     let endpoint = Endpoint { name: "CONTROLLER".into(), host: "localhost".into(), port: 9093 };
     config.listeners = vec![endpoint.clone()];
