@@ -24,6 +24,7 @@ mod modern;
 mod offsets;
 pub mod partition;
 mod records;
+mod reply;
 mod shard;
 mod subscription;
 mod timers;
@@ -33,9 +34,10 @@ use std::net::IpAddr;
 use bytes::BytesMut;
 use protocol::{ErrorCode, StrBytes};
 
-pub use coordinator::{FetchedTopics, GroupCoordinator, Reply};
+pub use coordinator::{FetchedTopics, GroupCoordinator};
 pub use load::{Load, LoadError};
 pub use partition::{java_string_hash, partition_for};
+pub use reply::Reply;
 pub use shard::{
     CommitRequest, DescribedGroup, DescribedMember, FetchedOffset, ListedGroup, PartitionCommit,
 };

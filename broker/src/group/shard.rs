@@ -257,9 +257,20 @@ impl Shard {
         let settings = self.settings();
         let group = self.groups.get_mut(id)?;
         let mut effects = Vec::new();
+        let before = group.state();
         let result = event(group, cx.now, &settings, &mut effects);
         if !effects.is_empty() {
             self.run(id, effects, cx);
+        }
+        if let Some(group) = self.groups.get(id).filter(|group| group.state() != before) {
+            let (from, to) = (before.name(), group.state().name());
+            tracing::debug!(
+                group = &**id,
+                from,
+                to,
+                generation = group.generation,
+                members = group.members.len()
+            );
         }
         Some(result)
     }
