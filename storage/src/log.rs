@@ -75,6 +75,7 @@ impl Log {
 
     /// Changes the settings; they count from the next operation on.
     pub fn set_config(&mut self, config: LogConfig) {
+        self.producers.states.set_expiration_ms(config.producer_id_expiration_ms);
         self.config = config;
     }
 
@@ -97,6 +98,7 @@ impl Log {
     /// retention and the last stable offset.
     pub fn set_high_watermark(&mut self, offset: i64) -> i64 {
         self.high_watermark = offset.clamp(self.log_start_offset, self.log_end_offset);
+        self.producers.states.on_high_watermark(self.high_watermark);
         self.high_watermark
     }
 

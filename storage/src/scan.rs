@@ -74,12 +74,6 @@ impl<'a> BatchScan<'a> {
         self.next = position;
     }
 
-    /// The bytes of the last step's batch, in a walk with [`Depth::Checked`].
-    pub(crate) fn bytes(&self) -> &[u8] {
-        let start = (self.position - self.buffer_at) as usize;
-        &self.buffer[start..start + (self.next - self.position) as usize]
-    }
-
     /// Looks at the batch that begins where the last one ended.
     pub(crate) fn step(&mut self) -> io::Result<Step> {
         self.position = self.next;

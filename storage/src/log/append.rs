@@ -3,8 +3,9 @@
 use protocol::batch::{self, BatchHeader, TimestampType};
 
 use super::Log;
-use super::api::{AppendArgs, AppendInfo, AppendOrigin};
-use super::error::AppendError;
+use super::api::{AppendArgs, AppendInfo};
+use super::error::{AppendError, StorageError};
+use crate::producer_state::{BatchMetadata, Prepared, ProducerArgs};
 
 /// The batches of one append, summed up.
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +62,31 @@ impl Log {
             at += header.size();
         }
         let summary = summary.ok_or_else(|| AppendError::Malformed("no batch".into()))?;
-        if let Some(duplicate) = self.check_producers(records, args.origin, args.now_ms)? {
-            return Ok(duplicate);
-        }
+        let checked =
+            self.producers.states.prepare(records, ProducerArgs { origin: args.origin, guard: None })?;
+        let update = match checked {
+            Prepared::Update(update) => update,
+            Prepared::Duplicate(batch) => return Ok(self.duplicate(batch, summary)),
+        };
+        self.check_size(summary)?;
         self.assign_leader_epoch(args.leader_epoch, summary.first_offset)?;
-        self.write(records, summary, args.now_ms)
+        let info = self.write(records, summary, args.now_ms)?;
+        self.commit_producers(update, self.log_end_offset)?;
+        Ok(info)
+    }
+
+    /// The answer to a batch that was sent before.
+    fn duplicate(&self, batch: BatchMetadata, summary: Summary) -> AppendInfo {
+        AppendInfo {
+            first_offset: batch.first_offset(),
+            last_offset: batch.last_offset,
+            max_timestamp: batch.timestamp,
+            log_append_time: if summary.log_append_time >= 0 { batch.timestamp } else { -1 },
+            log_start_offset: self.log_start_offset,
+            duplicate: true,
+            rolled_at: None,
+            bytes: 0,
+        }
     }
 
     /// Appends whole batches as they are: those of a leader, or of a metadata log whose offsets are given.
@@ -136,8 +157,18 @@ impl Log {
         summary: Summary,
         now_ms: i64,
     ) -> Result<AppendInfo, AppendError> {
-        self.replay_producers_of_leader(records, now_ms)?;
-        self.write(records, summary, now_ms)
+        self.check_size(summary)?;
+        let info = self.write(records, summary, now_ms)?;
+        self.follow_producers(records, self.log_end_offset)?;
+        Ok(info)
+    }
+
+    fn check_size(&self, summary: Summary) -> Result<(), AppendError> {
+        let limit = self.config.segment_bytes;
+        match summary.bytes > limit as usize {
+            true => Err(AppendError::TooLarge { size: summary.bytes, limit }),
+            false => Ok(()),
+        }
     }
 
     fn check_writable(&self) -> Result<(), AppendError> {
@@ -147,53 +178,32 @@ impl Log {
         }
     }
 
-    /// Rolls if needed, writes, and makes the batches part of the log.
-    fn write(&mut self, records: &[u8], summary: Summary, now_ms: i64) -> Result<AppendInfo, AppendError> {
-        let limit = self.config.segment_bytes;
-        if records.len() > limit as usize {
-            self.abandon_producers();
-            return Err(AppendError::TooLarge { size: records.len(), limit });
-        }
-        match self.write_batches(records, summary, now_ms) {
-            Ok(rolled_at) => {
-                self.commit_producers(records, summary.first_offset);
-                self.log_end_offset = summary.last_offset + 1;
-                Ok(AppendInfo {
-                    first_offset: summary.first_offset,
-                    last_offset: summary.last_offset,
-                    max_timestamp: summary.max_timestamp,
-                    log_append_time: summary.log_append_time,
-                    log_start_offset: self.log_start_offset,
-                    duplicate: false,
-                    rolled_at,
-                    bytes: records.len(),
-                })
-            }
-            Err(e) => {
-                self.abandon_producers();
-                Err(e.into())
-            }
-        }
-    }
-
-    fn write_batches(
-        &mut self,
-        records: &[u8],
-        summary: Summary,
-        now_ms: i64,
-    ) -> Result<Option<i64>, super::StorageError> {
-        let Log { segments, config, .. } = self;
-        let active = segments.last_mut().expect("a log has a segment from open to close");
+    /// Rolls if needed and writes; the log ends after the batches then.
+    fn write(&mut self, records: &[u8], summary: Summary, now_ms: i64) -> Result<AppendInfo, StorageError> {
         let mut rolled_at = None;
-        let full =
-            active.should_roll(config, records.len(), summary.last_offset, summary.max_timestamp, now_ms)?;
-        if full {
+        if self.must_roll(records.len(), summary, now_ms)? {
             self.roll_at(summary.first_offset, now_ms)?;
             rolled_at = Some(summary.first_offset);
         }
         let Log { segments, config, .. } = self;
         let active = segments.last_mut().expect("a log has a segment from open to close");
         active.append(config, records, summary.max_timestamp)?;
-        Ok(rolled_at)
+        self.log_end_offset = summary.last_offset + 1;
+        Ok(AppendInfo {
+            first_offset: summary.first_offset,
+            last_offset: summary.last_offset,
+            max_timestamp: summary.max_timestamp,
+            log_append_time: summary.log_append_time,
+            log_start_offset: self.log_start_offset,
+            duplicate: false,
+            rolled_at,
+            bytes: records.len(),
+        })
+    }
+
+    fn must_roll(&mut self, bytes: usize, summary: Summary, now_ms: i64) -> Result<bool, StorageError> {
+        let Log { segments, config, .. } = self;
+        let active = segments.last_mut().expect("a log has a segment from open to close");
+        active.should_roll(config, bytes, summary.last_offset, summary.max_timestamp, now_ms)
     }
 }

@@ -3,6 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use protocol::ErrorCode;
+
+use crate::producer_state::ProducerError;
+
 /// An IO error with the operation and the path: the caller takes the log directory offline.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {path}: {source}")]
@@ -76,6 +80,22 @@ pub enum AppendError {
     /// The bytes are not whole batches (CORRUPT_MESSAGE).
     #[error("malformed batch: {0}")]
     Malformed(String),
+    /// A producer's epoch, sequence or transaction does not fit.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+}
+
+impl AppendError {
+    /// The code for the Produce answer.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            AppendError::Io(_) | AppendError::Poisoned(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            AppendError::TooLarge { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
+            AppendError::OffsetOrder { .. } => ErrorCode::UNKNOWN_SERVER_ERROR,
+            AppendError::Malformed(_) => ErrorCode::CORRUPT_MESSAGE,
+            AppendError::Producer(error) => error.code(),
+        }
+    }
 }
 
 /// Why a read has no data.
@@ -102,4 +122,15 @@ pub enum ReadError {
         /// Byte in its `.log` file.
         position: u64,
     },
+}
+
+impl ReadError {
+    /// The code for the answer.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            ReadError::Io(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+            ReadError::Corrupt { .. } => ErrorCode::CORRUPT_MESSAGE,
+        }
+    }
 }

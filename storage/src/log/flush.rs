@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Log;
 use super::error::StorageError;
 use crate::durable;
+use crate::leader_epochs::LEADER_EPOCH_FILE;
 use crate::names::FileKind;
 use crate::segment::SegmentFile;
 
@@ -50,7 +51,7 @@ impl Log {
     /// Run it without holding the log, then hand it to [`Log::complete_flush`].
     pub fn prepare_flush(&mut self, up_to: i64) -> Result<Option<FlushJob>, StorageError> {
         let up_to = up_to.min(self.log_end_offset);
-        if up_to <= self.recovery_point && !self.unsynced_dir {
+        if up_to <= self.recovery_point {
             return Ok(None);
         }
         let mut job = FlushJob {
@@ -79,7 +80,10 @@ impl Log {
                 job.others.push(next);
             }
         }
-        if self.unsynced_dir {
+        if self.epochs.unsynced {
+            job.others.push(self.dir.join(LEADER_EPOCH_FILE));
+        }
+        if self.unsynced_dir || self.epochs.unsynced {
             job.dirs.push(self.dir.to_path_buf());
         }
         if self.unsynced_parent
@@ -103,6 +107,7 @@ impl Log {
         if job.generation == self.generation {
             self.recovery_point = self.recovery_point.max(job.up_to);
             self.unsynced_dir &= job.dirs.is_empty();
+            self.epochs.unsynced &= job.dirs.is_empty();
             self.unsynced_parent &= job.dirs.len() < 2;
         }
         Ok(())
@@ -129,7 +134,7 @@ impl Log {
             let reason = std::io::Error::other(reason.clone());
             return Err(StorageError::of("close", &*self.dir)(reason));
         }
-        self.snapshot_producers()?;
+        self.snapshot_producers(self.log_end_offset)?;
         for segment in &mut self.segments {
             segment.seal()?;
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::Log;
 use super::api::{OpenArgs, Quarantined, RecoveryReport};
+use super::epochs::Epochs;
 use super::error::{OpenError, StorageError};
 use super::inventory::{Inventory, remove};
 use super::producers::Producers;
@@ -29,10 +30,16 @@ impl Log {
         };
         let dir: Arc<Path> = Arc::from(dir);
         let inventory = Inventory::take(&dir)?;
-        let mut opening =
-            Opening { dir, config, args, report: RecoveryReport::default(), segments: Vec::new() };
+        let mut opening = Opening {
+            dir,
+            config,
+            args,
+            report: RecoveryReport::default(),
+            segments: Vec::new(),
+            scanned_from: None,
+        };
         opening.report.removed_files = inventory.removed;
-        let epochs = Log::load_epochs(&opening.dir)?;
+        let epochs = Epochs::load(&opening.dir)?;
         let mut found_epochs = Vec::new();
         opening.segments = inventory
             .logs
@@ -45,13 +52,19 @@ impl Log {
             opening.report.proved_loss = true;
             opening.wipe()?;
         }
-        let Opening { dir, config, mut report, mut segments, .. } = opening;
+        let Opening { dir, config, mut report, mut segments, scanned_from, .. } = opening;
         if segments.is_empty() {
             segments.push(Segment::create(&dir, args.log_start_offset, &config, args.now_ms)?);
             log_end_offset = args.log_start_offset;
         }
         let log_start_offset = args.log_start_offset.max(segments[0].base_offset());
-        let clean = args.clean_shutdown && report == RecoveryReport::default();
+        let trusted_to = scanned_from.unwrap_or(log_end_offset).min(log_end_offset);
+        let epochs = match epochs {
+            Some(epochs) => epochs,
+            None => Epochs::rebuild(&segments)?,
+        };
+        let Inventory { snapshots, txn_indexes, .. } = inventory;
+        let producers = Producers::new(log_start_offset, &config, snapshots, txn_indexes);
         report.proved_loss |= args.high_watermark > log_end_offset
             || (!args.clean_shutdown && args.recovery_point > log_end_offset);
         let mut log = Log {
@@ -67,7 +80,7 @@ impl Log {
                 args.recovery_point.min(log_end_offset)
             },
             epochs,
-            producers: Producers::new(),
+            producers,
             poisoned: None,
             unsynced_dir: created,
             unsynced_parent: created,
@@ -75,7 +88,7 @@ impl Log {
             opened_sealed: AtomicBool::new(false),
         };
         log.restore_epochs(&found_epochs)?;
-        log.restore_producers(inventory.snapshots, &inventory.txn_indexes, clean, args.now_ms)?;
+        log.restore_producers(trusted_to, args.now_ms)?;
         Ok((log, report))
     }
 }
@@ -87,6 +100,8 @@ struct Opening {
     args: OpenArgs,
     report: RecoveryReport,
     segments: Vec<Segment>,
+    /// Base offset of the first segment that was checked.
+    scanned_from: Option<i64>,
 }
 
 impl Opening {
@@ -105,6 +120,7 @@ impl Opening {
             self.segments.partition_point(|segment| segment.base_offset() <= point).saturating_sub(1)
         };
         let mut next_offset = self.segments[first].base_offset();
+        self.scanned_from = Some(next_offset);
         let mut at = first;
         while at < self.segments.len() {
             next_offset = self.recover_segment(at, epochs)?;

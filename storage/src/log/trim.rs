@@ -4,7 +4,7 @@ use super::Log;
 use super::api::DoomedFiles;
 use super::error::StorageError;
 use crate::names::FileKind;
-use crate::segment::{Segment, doom_file};
+use crate::segment::Segment;
 
 impl Log {
     /// Begins a new segment at the log end, unless the active one is empty; returns its base offset.
@@ -20,17 +20,27 @@ impl Log {
             return Ok(());
         }
         active.seal()?;
-        self.snapshot_producers_at(base_offset)?;
+        self.snapshot_producers(base_offset)?;
+        self.begin_segment(base_offset, now_ms)
+    }
+
+    /// Makes a new segment the active one.
+    fn begin_segment(&mut self, base_offset: i64, now_ms: i64) -> Result<(), StorageError> {
         if self.active().size() == 0
             && let Some(empty) = self.segments.pop()
         {
-            // Only an empty log gets here: its first batch begins above the base it was created with.
+            // Its first batch would begin above the base it was created with.
             for path in empty.doom()? {
                 super::inventory::remove(&path)?;
             }
         }
         let segment = Segment::create(&self.dir, base_offset, &self.config, now_ms)?;
         self.segments.push(segment);
+        // Nothing is below the first segment, and the next open will see it so.
+        let first = self.segments[0].base_offset();
+        self.log_start_offset = self.log_start_offset.max(first);
+        self.log_end_offset = self.log_end_offset.max(first);
+        self.high_watermark = self.high_watermark.max(first);
         self.unsynced_dir = true;
         self.opened_sealed.store(true, std::sync::atomic::Ordering::Relaxed);
         Ok(())
@@ -53,17 +63,22 @@ impl Log {
             }
         }
         let end = self.active_mut().truncate_to(offset)?;
+        if self.active_mut().next_offset()?.is_some_and(|next_offset| next_offset < end) {
+            // The cut is in a gap: only the name of a segment keeps where the log ends now.
+            self.begin_segment(end, 0)?;
+        }
         self.log_end_offset = end;
         self.log_start_offset = self.log_start_offset.min(end);
         self.high_watermark = self.high_watermark.clamp(self.log_start_offset, end);
         self.recovery_point = self.recovery_point.min(end);
         self.truncate_epochs_from(end)?;
-        self.truncate_producers(end, &mut doomed)?;
+        self.truncate_producers()?;
         Ok(doomed)
     }
 
     /// Empties the log and lets it start at `offset`.
     pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<DoomedFiles, StorageError> {
+        let offset = offset.max(0);
         self.generation += 1;
         let mut doomed = DoomedFiles::default();
         for segment in std::mem::take(&mut self.segments) {
@@ -169,8 +184,7 @@ impl Log {
         for segment in self.segments.drain(..count).collect::<Vec<_>>() {
             self.doom_segment(&segment, doomed)?;
         }
-        self.drop_snapshots_below(self.segments[0].base_offset(), doomed)?;
-        Ok(())
+        self.trim_producers(doomed)
     }
 
     fn doom_segment(&mut self, segment: &Segment, doomed: &mut DoomedFiles) -> Result<(), StorageError> {
@@ -178,7 +192,6 @@ impl Log {
         doomed.log_bytes += segment.size();
         doomed.paths.extend(segment.doom()?);
         self.forget_txn_index(segment.base_offset());
-        doomed.paths.extend(doom_file(&segment.path(FileKind::TxnIndex))?);
         Ok(())
     }
 }

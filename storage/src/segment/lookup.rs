@@ -309,7 +309,7 @@ impl Segment {
     }
 
     /// [`Segment::find`] for operations that answer damage with an IO error.
-    pub(super) fn locate(&self, offset: i64) -> Result<Option<Found>, StorageError> {
+    pub(crate) fn locate(&self, offset: i64) -> Result<Option<Found>, StorageError> {
         self.find(offset).map_err(|e| self.as_storage_error(e))
     }
 

@@ -1,0 +1,211 @@
+//! What is left after a crash, and after a disk changed what was written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use minikafka_storage::names::FileKind;
+use minikafka_storage::{Log, LogConfig, OpenArgs, RecoveryReport};
+
+use super::{NOW, append, batch, open, read_all};
+
+fn config() -> LogConfig {
+    LogConfig { segment_bytes: 3000, index_interval_bytes: 300, ..LogConfig::default() }
+}
+
+/// A log with batches of two records and 271 bytes, over several segments, not closed.
+fn written(temp: &Path) -> (PathBuf, Vec<u8>, usize) {
+    let dir = temp.join("t-0");
+    let (mut log, _) = open(&dir, &config(), OpenArgs::new_log(NOW));
+    for _ in 0..27 {
+        append(&mut log, 2, 90);
+    }
+    let all = read_all(&log, 0, 1 << 20);
+    (dir, all, batch(2, 90, NOW).len())
+}
+
+fn crashed(dir: &Path, recovery_point: i64) -> (Log, RecoveryReport) {
+    open(dir, &config(), OpenArgs { recovery_point, clean_shutdown: false, ..OpenArgs::new_log(NOW) })
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut logs: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    logs.sort();
+    logs
+}
+
+#[test]
+fn a_torn_tail_is_cut_off_wherever_it_tore() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, all, size) = written(temp.path());
+    let active = segments(&dir).pop().unwrap();
+    let good = fs::read(&active).unwrap();
+    for cut in [1, 30, 61, 62, size / 2, size - 1] {
+        let mut torn = good.clone();
+        torn.truncate(good.len() - size + cut);
+        fs::write(&active, &torn).unwrap();
+        let (log, report) = crashed(&dir, 0);
+        assert_eq!(report.torn_bytes, cut as u64);
+        assert_eq!(report.quarantined, []);
+        assert_eq!(log.log_end_offset(), 52);
+        assert_eq!(read_all(&log, 0, 1000), all[..all.len() - size]);
+    }
+    // Zeros, garbage and a half-written batch of garbage after good batches are no batches either.
+    for tail in [vec![0; 5000], vec![0xff; 777], good[10..150].to_vec()] {
+        let mut torn = good.clone();
+        torn.extend_from_slice(&tail);
+        fs::write(&active, &torn).unwrap();
+        let (log, report) = crashed(&dir, 0);
+        assert_eq!((report.torn_bytes, log.log_end_offset()), (tail.len() as u64, 54));
+        assert_eq!(read_all(&log, 0, 1000), all);
+        assert!(!report.proved_loss);
+    }
+}
+
+#[test]
+fn appends_go_on_after_a_recovery() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, all, _) = written(temp.path());
+    let (mut log, report) = crashed(&dir, 0);
+    assert_eq!(report.scanned_segments, segments(&dir).len());
+    let info = append(&mut log, 2, 90);
+    assert_eq!(info.first_offset, 54);
+    assert!(read_all(&log, 0, 1000).starts_with(&all));
+    log.set_high_watermark(56);
+    log.close().unwrap();
+    let (log, report) = open(&dir, &config(), OpenArgs { high_watermark: 56, ..OpenArgs::new_log(NOW) });
+    assert_eq!(report, RecoveryReport::default());
+    assert_eq!(log.log_end_offset(), 56);
+}
+
+#[test]
+fn only_segments_from_the_recovery_point_on_are_scanned() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, ..) = written(temp.path());
+    let (log, report) = crashed(&dir, 45);
+    assert_eq!(report.scanned_segments, 1);
+    assert_eq!(log.recovery_point(), 45);
+}
+
+#[test]
+fn damage_in_the_middle_is_taken_out_and_kept_aside() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, all, size) = written(temp.path());
+    // In the first of several segments: a flipped bit in the records of the third batch.
+    let first = &segments(&dir)[0];
+    let mut bytes = fs::read(first).unwrap();
+    bytes[2 * size + 100] ^= 4;
+    fs::write(first, &bytes).unwrap();
+    let (log, report) = crashed(&dir, 0);
+    let [damage] = &report.quarantined[..] else { panic!("{report:?}") };
+    assert_eq!((damage.first_offset, damage.next_offset, damage.bytes), (4, 6, size as u64));
+    assert_eq!(fs::read(&damage.file).unwrap(), bytes[2 * size..3 * size]);
+    let expected = [&all[..2 * size], &all[3 * size..]].concat();
+    assert_eq!(read_all(&log, 0, 1000), expected, "nothing else is lost, nothing bad is served");
+    let slice = log.read(4, 1, i64::MAX, true).unwrap();
+    assert_eq!(slice.read().unwrap()[..8], 6_i64.to_be_bytes(), "goes on behind the gap");
+    drop(log);
+    let (log, report) = crashed(&dir, 0);
+    assert_eq!(report.quarantined, [], "done once");
+    assert_eq!(log.log_end_offset(), 54);
+}
+
+#[test]
+fn damage_at_the_end_of_a_sealed_segment_costs_no_later_segment() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, all, size) = written(temp.path());
+    let first = &segments(&dir)[0];
+    let len = fs::metadata(first).unwrap().len() as usize;
+    let mut bytes = fs::read(first).unwrap();
+    bytes[len - 1] ^= 1;
+    fs::write(first, &bytes).unwrap();
+    let (log, report) = crashed(&dir, 0);
+    assert_eq!((report.torn_bytes, report.quarantined.len()), (0, 1));
+    assert_eq!(read_all(&log, 0, 1000), [&all[..len - size], &all[len..]].concat());
+}
+
+#[test]
+fn a_bad_tail_below_the_recovery_point_was_not_torn() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, all, size) = written(temp.path());
+    let active = segments(&dir).pop().unwrap();
+    let mut bytes = fs::read(&active).unwrap();
+    let len = bytes.len();
+    bytes[len - 1] ^= 1;
+    fs::write(&active, &bytes).unwrap();
+    let (log, report) = crashed(&dir, 54);
+    assert_eq!((report.torn_bytes, report.quarantined.len(), report.proved_loss), (0, 1, true));
+    assert_eq!(read_all(&log, 0, 1000), all[..all.len() - size]);
+}
+
+#[test]
+fn a_flipped_offset_condemns_its_own_batch_only() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, all, size) = written(temp.path());
+    let first = &segments(&dir)[0];
+    for byte in [6, 7] {
+        let good = fs::read(first).unwrap();
+        let mut bytes = good.clone();
+        // Batch 3 has base offset 6: 262 or 4 afterwards, with the right checksum.
+        bytes[3 * size + byte] ^= if byte == 6 { 1 } else { 2 };
+        fs::write(first, &bytes).unwrap();
+        let (log, report) = crashed(&dir, 0);
+        let [damage] = &report.quarantined[..] else { panic!("{report:?}") };
+        assert_eq!((damage.first_offset, damage.next_offset), (6, 8));
+        assert_eq!(read_all(&log, 0, 1000), [&all[..3 * size], &all[4 * size..]].concat());
+        drop(log);
+        fs::write(first, &good).unwrap();
+    }
+}
+
+#[test]
+fn missing_files_are_made_anew_and_strays_removed() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, all, _) = written(temp.path());
+    let (mut log, _) = crashed(&dir, 0);
+    log.set_high_watermark(54);
+    log.close().unwrap();
+    drop(log);
+    fs::remove_file(dir.join(FileKind::Index.name(0))).unwrap();
+    let active = segments(&dir).pop().unwrap();
+    fs::remove_file(active.with_extension("index")).unwrap();
+    for stray in
+        ["00000000000000099999.index", "00000000000000000000.log.deleted", "00000000000000000000.log.cleaned"]
+    {
+        fs::write(dir.join(stray), "x").unwrap();
+    }
+    let (log, report) = open(&dir, &config(), OpenArgs { high_watermark: 54, ..OpenArgs::new_log(NOW) });
+    assert_eq!((report.removed_files, report.scanned_segments), (3, 1));
+    assert_eq!(read_all(&log, 0, 1000), all);
+    assert!(!dir.join("00000000000000099999.index").exists());
+    assert!(fs::metadata(dir.join(FileKind::Index.name(0))).unwrap().len() > 0);
+}
+
+#[test]
+fn a_log_that_ends_below_its_start_is_emptied() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, ..) = written(temp.path());
+    let args = OpenArgs { log_start_offset: 100, clean_shutdown: false, ..OpenArgs::new_log(NOW) };
+    let (mut log, report) = open(&dir, &config(), args);
+    assert_eq!((report.wiped_at, report.proved_loss), (Some(54), true));
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (100, 100));
+    assert_eq!(append(&mut log, 1, 1).first_offset, 100);
+}
+
+#[test]
+fn a_compaction_that_was_decided_is_completed() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, all, size) = written(temp.path());
+    // The first two segments were compacted into one that keeps the first and the last batch.
+    let logs = segments(&dir);
+    let two = (fs::metadata(&logs[0]).unwrap().len() + fs::metadata(&logs[1]).unwrap().len()) as usize;
+    let kept = [&all[..size], &all[two - size..two]].concat();
+    fs::write(dir.join("00000000000000000000.log.swap"), &kept).unwrap();
+    let (log, report) = open(&dir, &config(), OpenArgs::new_log(NOW));
+    assert!(report.removed_files >= 4, "{report:?}");
+    assert_eq!(read_all(&log, 0, 1000), [&kept[..], &all[two..]].concat());
+    assert!(!logs[1].exists());
+}
