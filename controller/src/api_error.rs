@@ -34,7 +34,7 @@ impl ApiError {
 }
 
 /// Code and message of a result: 0 and null if it went well.
-pub fn code_and_message<T>(result: &Result<T, ApiError>) -> (i16, Option<StrBytes>) {
+pub(crate) fn code_and_message<T>(result: &Result<T, ApiError>) -> (i16, Option<StrBytes>) {
     match result {
         Ok(_) => (0, None),
         Err(error) => (error.code(), error.wire_message()),

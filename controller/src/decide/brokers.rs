@@ -57,7 +57,8 @@ fn registration_records(
     let same_process = existing.is_some_and(|old| old.incarnation_id == request.incarnation_id);
     let alive = existing.is_some_and(|old| !old.fenced)
         && view.liveness.has_session(broker, view.now_ms, view.rules.session_timeout_ms);
-    if alive && !same_process {
+    let is_local = view.rules.local_incarnation == Some(request.incarnation_id);
+    if alive && !same_process && !is_local {
         let message = "Another broker is registered with that broker id.";
         return Err(ApiError::new(ErrorCode::DUPLICATE_BROKER_REGISTRATION, message));
     }

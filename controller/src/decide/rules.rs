@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use metadata::config::StaticConfig;
+use uuid::Uuid;
 
 /// Settings that decisions depend on. Differences between the modes are values here, not branches in the code.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Id of this node.
     pub node_id: i32,
+    /// Incarnation of the broker in this process, if there is one. Whoever else had its id before is gone, since the
+    /// directories are locked; without this a killed node would wait for its own old session to end.
+    pub local_incarnation: Option<Uuid>,
     /// Cluster id, compared exactly.
     pub cluster_id: String,
     /// Ids of the voters of the quorum, this node among them.
@@ -33,6 +37,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             node_id: 1,
+            local_incarnation: None,
             cluster_id: String::new(),
             quorum: vec![1],
             kraft_version: 0,

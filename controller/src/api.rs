@@ -1,0 +1,138 @@
+//! The APIs of the controller listener: the table from key to handler, and what all handlers share.
+//!
+//! Bytes are checked before they are decoded ([`protocol::guard`]). APIs that write go through the decision core;
+//! their rules are in [`crate::decide`], here is only their wire form.
+
+mod api_versions;
+mod describe_cluster;
+mod describe_quorum;
+mod envelope;
+
+use bytes::{Bytes, BytesMut};
+use protocol::messages::{
+    AllocateProducerIdsRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
+    AlterPartitionRequest, AssignReplicasToDirsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
+    ControllerRegistrationRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    ElectLeadersRequest, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest,
+    UnregisterBrokerRequest, UpdateFeaturesRequest,
+};
+use protocol::request::{RequestHeader, put_response_header};
+use protocol::versions::{ApiKey, Listener, is_taken};
+use protocol::{Decodable, Encodable};
+
+use crate::event::{Request, Response};
+use crate::handle::{Answer, ControllerHandle, InvalidRequest};
+
+/// True for the APIs that [`handle`] answers.
+pub(crate) fn is_served(api_key: i16) -> bool {
+    matches!(
+        api_key,
+        ApiKey::API_VERSIONS
+            | ApiKey::CREATE_TOPICS
+            | ApiKey::DELETE_TOPICS
+            | ApiKey::CREATE_PARTITIONS
+            | ApiKey::ALTER_CONFIGS
+            | ApiKey::INCREMENTAL_ALTER_CONFIGS
+            | ApiKey::BROKER_REGISTRATION
+            | ApiKey::BROKER_HEARTBEAT
+            | ApiKey::UNREGISTER_BROKER
+            | ApiKey::ALLOCATE_PRODUCER_IDS
+            | ApiKey::UPDATE_FEATURES
+            | ApiKey::CONTROLLER_REGISTRATION
+            | ApiKey::ALTER_PARTITION
+            | ApiKey::ELECT_LEADERS
+            | ApiKey::ALTER_PARTITION_REASSIGNMENTS
+            | ApiKey::LIST_PARTITION_REASSIGNMENTS
+            | ApiKey::ASSIGN_REPLICAS_TO_DIRS
+            | ApiKey::DESCRIBE_CLUSTER
+            | ApiKey::DESCRIBE_QUORUM
+            | ApiKey::ENVELOPE
+    )
+}
+
+/// Answers one request.
+pub(crate) async fn handle(
+    controller: &ControllerHandle,
+    header: &RequestHeader,
+    body: Bytes,
+) -> Result<Answer, InvalidRequest> {
+    let (key, version) = (header.api_key, header.api_version);
+    if key == ApiKey::API_VERSIONS {
+        return Ok(api_versions::answer(controller, header, &body));
+    }
+    if !is_served(key) || !is_taken(Listener::Controller, key, version) {
+        return Err(invalid(header, "not served by a controller"));
+    }
+    protocol::guard::check(key, version, &body).map_err(|error| invalid(header, error))?;
+    match key {
+        ApiKey::DESCRIBE_CLUSTER => describe_cluster::answer(controller, header, body),
+        ApiKey::DESCRIBE_QUORUM => describe_quorum::answer(controller, header, body).await,
+        ApiKey::ENVELOPE => envelope::answer(controller, header, body).await,
+        _ => handle_decided(controller, header, body).await,
+    }
+}
+
+/// Answers a request that is no envelope.
+async fn handle_decided(
+    controller: &ControllerHandle,
+    header: &RequestHeader,
+    body: Bytes,
+) -> Result<Answer, InvalidRequest> {
+    macro_rules! decided {
+        ($($key:ident => $request:ident;)+) => {
+            match header.api_key {
+                $(ApiKey::$key => decided::<$request>(controller, header, body).await,)+
+                _ => Err(invalid(header, "not served by a controller")),
+            }
+        };
+    }
+    decided! {
+        CREATE_TOPICS => CreateTopicsRequest;
+        DELETE_TOPICS => DeleteTopicsRequest;
+        CREATE_PARTITIONS => CreatePartitionsRequest;
+        ALTER_CONFIGS => AlterConfigsRequest;
+        INCREMENTAL_ALTER_CONFIGS => IncrementalAlterConfigsRequest;
+        BROKER_REGISTRATION => BrokerRegistrationRequest;
+        BROKER_HEARTBEAT => BrokerHeartbeatRequest;
+        UNREGISTER_BROKER => UnregisterBrokerRequest;
+        ALLOCATE_PRODUCER_IDS => AllocateProducerIdsRequest;
+        UPDATE_FEATURES => UpdateFeaturesRequest;
+        CONTROLLER_REGISTRATION => ControllerRegistrationRequest;
+        ALTER_PARTITION => AlterPartitionRequest;
+        ELECT_LEADERS => ElectLeadersRequest;
+        ALTER_PARTITION_REASSIGNMENTS => AlterPartitionReassignmentsRequest;
+        LIST_PARTITION_REASSIGNMENTS => ListPartitionReassignmentsRequest;
+        ASSIGN_REPLICAS_TO_DIRS => AssignReplicasToDirsRequest;
+    }
+}
+
+async fn decided<Q>(
+    controller: &ControllerHandle,
+    header: &RequestHeader,
+    body: Bytes,
+) -> Result<Answer, InvalidRequest>
+where
+    Q: protocol::Request + Into<Request>,
+    Q::Response: TryFrom<Response>,
+{
+    let request: Q = decode(header, body)?;
+    let (response, committed_offset) = controller.submit(header.api_version, request.into()).await;
+    let response = Q::Response::try_from(response).map_err(|_| invalid(header, "answered by another API"))?;
+    Ok(Answer { committed_offset, ..encode(header, &response)? })
+}
+
+fn decode<Q: Decodable>(header: &RequestHeader, mut body: Bytes) -> Result<Q, InvalidRequest> {
+    Q::decode(&mut body, header.api_version).map_err(|error| invalid(header, error))
+}
+
+/// Response header and body; the answer rests on no metadata.
+fn encode<R: Encodable>(header: &RequestHeader, response: &R) -> Result<Answer, InvalidRequest> {
+    let mut out = BytesMut::new();
+    put_response_header(header.api_key, header.api_version, header.correlation_id, &mut out);
+    response.encode(&mut out, header.api_version).map_err(|error| invalid(header, error))?;
+    Ok(Answer { bytes: out.freeze(), committed_offset: -1 })
+}
+
+fn invalid(header: &RequestHeader, reason: impl ToString) -> InvalidRequest {
+    InvalidRequest { api_key: header.api_key, api_version: header.api_version, reason: reason.to_string() }
+}

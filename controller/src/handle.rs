@@ -1,0 +1,138 @@
+//! The way to a running controller, from this process.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use metadata::MetadataImage;
+use parking_lot::Mutex;
+use protocol::request::RequestHeader;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::api;
+use crate::controller::{Answered, Command, LeaderAndEpoch, not_controller};
+use crate::event::{Request, Response};
+use crate::publisher::{Publisher, Subscription};
+use crate::refusal::refuse;
+use crate::store::kraft::RaftCommand;
+
+/// An answer as it goes to a connection.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Response header and body, without the size.
+    pub bytes: Bytes,
+    /// Offset of the last metadata record that the answer rests on; -1 if it rests on none. A broker that applies
+    /// committed metadata up to here before it sends the answer never contradicts it.
+    pub committed_offset: i64,
+}
+
+/// A request that is not answered: the connection it came on is to be closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("API {api_key} version {api_version}: {reason}")]
+pub struct InvalidRequest {
+    /// Key of the API.
+    pub api_key: i16,
+    /// Version of the API.
+    pub api_version: i16,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// What handles share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) node_id: i32,
+    pub(crate) cluster_id: String,
+    /// First of `controller.listener.names`.
+    pub(crate) listener_name: String,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) raft: mpsc::Sender<RaftCommand>,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) leader: watch::Receiver<LeaderAndEpoch>,
+    pub(crate) stop: Mutex<Option<oneshot::Sender<()>>>,
+    pub(crate) ended: watch::Receiver<Option<Result<(), String>>>,
+}
+
+/// A cheap handle to the controller of this node. The controller runs until [`ControllerHandle::stop`].
+#[derive(Clone, Debug)]
+pub struct ControllerHandle {
+    shared: Arc<Shared>,
+}
+
+impl ControllerHandle {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Answers one request of the controller listener, or one that a broker forwards; `body` is what follows the
+    /// request header.
+    ///
+    /// # Errors
+    /// A request that has no answer: unknown, of a version that is not served, or malformed.
+    pub async fn handle(&self, header: &RequestHeader, body: Bytes) -> Result<Answer, InvalidRequest> {
+        api::handle(self, header, body).await
+    }
+
+    /// Sends a typed request through the same path; a controller that is not active answers NOT_CONTROLLER.
+    ///
+    /// The answer comes when all that it rests on is committed, with the offset of the last such record.
+    pub async fn submit(&self, version: i16, request: Request) -> (Response, i64) {
+        let refused = refuse(&request, &not_controller());
+        let (reply, answered) = oneshot::channel();
+        // Waits while the queue is full: connections then stop reading.
+        if self.shared.commands.send(Command { version, request, reply }).await.is_err() {
+            return (refused, -1);
+        }
+        match answered.await {
+            Ok(Answered { response, committed_offset }) => (response, committed_offset),
+            Err(_) => (refused, -1),
+        }
+    }
+
+    /// Committed metadata from now on: a stream of deltas in order without a gap, of which the first leads from the
+    /// empty image to what is committed now (if anything is).
+    pub fn subscribe(&self) -> Subscription {
+        self.shared.publisher.subscribe()
+    }
+
+    /// The committed metadata of this moment.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        self.shared.publisher.image()
+    }
+
+    /// Who leads the quorum; changes can be awaited.
+    pub fn leader(&self) -> watch::Receiver<LeaderAndEpoch> {
+        self.shared.leader.clone()
+    }
+
+    /// How the controller ended, once it has; an error means that the process should end too.
+    pub fn ended(&self) -> watch::Receiver<Option<Result<(), String>>> {
+        self.shared.ended.clone()
+    }
+
+    /// State of the quorum; `None` on a node that does not lead it.
+    pub async fn describe_quorum(&self) -> Option<raft::QuorumDescription> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.raft.send(RaftCommand::Describe(reply)).await.ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// Stops in good order and waits for it.
+    ///
+    /// # Errors
+    /// The controller had failed.
+    pub async fn stop(&self) -> Result<(), String> {
+        if let Some(stop) = self.shared.stop.lock().take() {
+            // It may have ended by itself.
+            let _ = stop.send(());
+        }
+        let mut ended = self.shared.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Ok(())),
+            Err(_) => Err("the controller's thread panicked".to_owned()),
+        }
+    }
+}

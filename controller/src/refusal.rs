@@ -1,0 +1,117 @@
+//! The answer to a request that is not decided at all, such as by a controller that is not active.
+
+use protocol::messages::alter_configs_response::AlterConfigsResourceResponse as LegacyResult;
+use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use protocol::messages::create_topics_response::CreatableTopicResult;
+use protocol::messages::delete_topics_response::DeletableTopicResult;
+use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use protocol::messages::{
+    AllocateProducerIdsResponse, AlterConfigsResponse, AlterPartitionReassignmentsResponse,
+    AlterPartitionResponse, AssignReplicasToDirsResponse, BrokerHeartbeatResponse,
+    BrokerRegistrationResponse, ControllerRegistrationResponse, CreatePartitionsResponse,
+    CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse, IncrementalAlterConfigsResponse,
+    ListPartitionReassignmentsResponse, UnregisterBrokerResponse, UpdateFeaturesResponse,
+};
+
+use crate::api_error::ApiError;
+use crate::event::{Request, Response};
+
+/// Answers `request` with `error` in the places where its answer has room for one.
+pub(crate) fn refuse(request: &Request, error: &ApiError) -> Response {
+    let (code, message) = (error.code(), error.wire_message());
+    match request {
+        Request::CreateTopics(request) => {
+            let results = request.topics.iter().map(|topic| {
+                CreatableTopicResult::default()
+                    .with_name(topic.name.clone())
+                    .with_error_code(code)
+                    .with_error_message(message.clone())
+            });
+            CreateTopicsResponse::default().with_topics(results.collect()).into()
+        }
+        Request::DeleteTopics(request) => {
+            let results = request.topics.iter().map(|topic| {
+                DeletableTopicResult::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id)
+            });
+            let named = request
+                .topic_names
+                .iter()
+                .map(|name| DeletableTopicResult::default().with_name(Some(name.clone())));
+            let results = results.chain(named);
+            let results =
+                results.map(|result| result.with_error_code(code).with_error_message(message.clone()));
+            DeleteTopicsResponse::default().with_responses(results.collect()).into()
+        }
+        Request::CreatePartitions(request) => {
+            let results = request.topics.iter().map(|topic| {
+                CreatePartitionsTopicResult::default()
+                    .with_name(topic.name.clone())
+                    .with_error_code(code)
+                    .with_error_message(message.clone())
+            });
+            CreatePartitionsResponse::default().with_results(results.collect()).into()
+        }
+        Request::AlterConfigs(request) => {
+            let results = request.resources.iter().map(|resource| {
+                LegacyResult::default()
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name.clone())
+                    .with_error_code(code)
+                    .with_error_message(message.clone())
+            });
+            AlterConfigsResponse::default().with_responses(results.collect()).into()
+        }
+        Request::IncrementalAlterConfigs(request) => {
+            let results = request.resources.iter().map(|resource| {
+                AlterConfigsResourceResponse::default()
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name.clone())
+                    .with_error_code(code)
+                    .with_error_message(message.clone())
+            });
+            IncrementalAlterConfigsResponse::default().with_responses(results.collect()).into()
+        }
+        other => refuse_at_top_level(other, error),
+    }
+}
+
+/// For answers with a top-level error.
+fn refuse_at_top_level(request: &Request, error: &ApiError) -> Response {
+    let (code, message) = (error.code(), error.wire_message());
+    match request {
+        Request::BrokerRegistration(_) => {
+            BrokerRegistrationResponse::default().with_error_code(code).with_broker_epoch(-1).into()
+        }
+        Request::BrokerHeartbeat(_) => BrokerHeartbeatResponse::default().with_error_code(code).into(),
+        Request::UnregisterBroker(_) => {
+            UnregisterBrokerResponse::default().with_error_code(code).with_error_message(message).into()
+        }
+        Request::AllocateProducerIds(_) => {
+            AllocateProducerIdsResponse::default().with_error_code(code).into()
+        }
+        Request::UpdateFeatures(_) => {
+            UpdateFeaturesResponse::default().with_error_code(code).with_error_message(message).into()
+        }
+        Request::ControllerRegistration(_) => {
+            ControllerRegistrationResponse::default().with_error_code(code).with_error_message(message).into()
+        }
+        Request::AlterPartition(_) => AlterPartitionResponse::default().with_error_code(code).into(),
+        Request::ElectLeaders(_) => ElectLeadersResponse::default().with_error_code(code).into(),
+        Request::AlterPartitionReassignments(_) => AlterPartitionReassignmentsResponse::default()
+            .with_error_code(code)
+            .with_error_message(message)
+            .into(),
+        Request::ListPartitionReassignments(_) => ListPartitionReassignmentsResponse::default()
+            .with_error_code(code)
+            .with_error_message(message)
+            .into(),
+        Request::AssignReplicasToDirs(_) => {
+            AssignReplicasToDirsResponse::default().with_error_code(code).into()
+        }
+        Request::CreateTopics(_)
+        | Request::DeleteTopics(_)
+        | Request::CreatePartitions(_)
+        | Request::AlterConfigs(_)
+        | Request::IncrementalAlterConfigs(_) => refuse(request, error),
+    }
+}

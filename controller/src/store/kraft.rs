@@ -1,0 +1,360 @@
+//! The store of KRaft mode: the Raft node, its log and its election state (`quorum-state`).
+//!
+//! Invariants: the effects of a step are carried out in order, before the next step; an election state is on disk
+//! before anything that depends on it leaves this node.
+//! IO: blocking, on the controller's own thread.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+use metadata::image::Provenance;
+use protocol::records::Record;
+use raft::{Effect, Input, Log as _, Node, OffsetAndEpoch, QuorumState, SendError};
+use storage::durable;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent};
+use crate::controller::LeaderAndEpoch;
+use crate::kraft_log::KraftLog;
+use crate::snapshot_file::{self, Header};
+
+/// Bytes read from the log at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// The most bytes that a record adds to its value, and a batch to its records.
+const RECORD_OVERHEAD_MAX: usize = 24;
+const BATCH_OVERHEAD: usize = 61;
+
+/// What others ask of the Raft node.
+#[derive(Debug)]
+pub(crate) enum RaftCommand {
+    /// A request of the Raft protocol.
+    Request {
+        /// Name of the listener it came in on.
+        listener: String,
+        /// The request.
+        request: raft::message::Request,
+        /// Where the answer goes.
+        reply: oneshot::Sender<raft::message::Response>,
+    },
+    /// The state of the quorum; nothing on a node that does not lead.
+    Describe(oneshot::Sender<Option<raft::QuorumDescription>>),
+}
+
+/// A Raft node with its surroundings.
+pub(crate) struct KraftStore {
+    node: Node<KraftLog>,
+    inbox: mpsc::Receiver<RaftCommand>,
+    leader: watch::Sender<LeaderAndEpoch>,
+    now_ms: fn() -> i64,
+    waiting: HashMap<u64, oneshot::Sender<raft::message::Response>>,
+    last_id: u64,
+    queued: Vec<Vec<Bytes>>,
+    /// Offset behind all that is queued.
+    queued_end: i64,
+    leading: Option<i32>,
+    /// Offset up to which the log was reported.
+    observed: i64,
+    events: VecDeque<StoreEvent>,
+    bytes_written: u64,
+}
+
+/// Reads the `quorum-state` file of the log in `dir`; `None` if there is none.
+///
+/// # Errors
+/// A file that cannot be read or understood.
+pub(crate) fn read_quorum_state(dir: &Path) -> io::Result<Option<QuorumState>> {
+    match std::fs::read_to_string(dir.join(raft::quorum_state::FILE_NAME)) {
+        Ok(text) if text.trim().is_empty() => Ok(None),
+        Ok(text) => QuorumState::decode(&text).map(Some).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl KraftStore {
+    /// Starts the Raft node on its log; elects itself at once if it is the only voter.
+    ///
+    /// # Errors
+    /// A log that cannot be used.
+    pub(crate) fn start(
+        config: raft::Config,
+        log: KraftLog,
+        inbox: mpsc::Receiver<RaftCommand>,
+        leader: watch::Sender<LeaderAndEpoch>,
+        now_ms: fn() -> i64,
+    ) -> Result<Self, String> {
+        let quorum_state = read_quorum_state(log.dir()).map_err(|error| error.to_string())?;
+        let (node, effects) =
+            Node::start(config, log, quorum_state, now_ms()).map_err(|error| error.to_string())?;
+        let mut store = Self {
+            node,
+            inbox,
+            leader,
+            now_ms,
+            waiting: HashMap::new(),
+            last_id: 0,
+            queued: Vec::new(),
+            queued_end: 0,
+            leading: None,
+            observed: 0,
+            events: VecDeque::new(),
+            bytes_written: 0,
+        };
+        store.perform(effects);
+        Ok(store)
+    }
+
+    fn step(&mut self, input: Input) {
+        let effects = self.node.step(input, (self.now_ms)());
+        self.perform(effects);
+    }
+
+    /// Carries out effects, and those that follow from them, in order.
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut left = VecDeque::from(effects);
+        while let Some(effect) = left.pop_front() {
+            match self.perform_one(effect, left.front()) {
+                Ok(None) => {}
+                Ok(Some(input)) => left.extend(self.node.step(input, (self.now_ms)())),
+                Err(reason) => self.events.push_back(StoreEvent::Failed(reason)),
+            }
+        }
+    }
+
+    /// Carries out one effect; an input that results from it is stepped after the effects that are left.
+    fn perform_one(&mut self, effect: Effect, next: Option<&Effect>) -> Result<Option<Input>, String> {
+        match effect {
+            // Nothing happens between two states that follow each other, so the first need not be written.
+            Effect::PersistQuorumState(_) if matches!(next, Some(Effect::PersistQuorumState(_))) => {}
+            Effect::PersistQuorumState(state) => {
+                let path = self.node.log().dir().join(raft::quorum_state::FILE_NAME);
+                durable::replace(&path, state.encode().as_bytes()).map_err(|error| error.to_string())?;
+            }
+            // Peers are reached once nodes have a network; until then nobody answers.
+            Effect::Send { id, .. } => {
+                return Ok(Some(Input::Response { id, result: Err(SendError::Disconnected) }));
+            }
+            Effect::Reply { id, response } => {
+                if let Some(reply) = self.waiting.remove(&id) {
+                    // Whoever asked may have gone away.
+                    let _ = reply.send(response);
+                }
+            }
+            Effect::Appended { result: Ok(last), .. } if last + 1 == self.queued_end => {}
+            Effect::Appended { result: Ok(last), .. } => {
+                return Err(format!("appended up to {last} where {} was expected", self.queued_end - 1));
+            }
+            Effect::Appended { result: Err(error), .. } => {
+                tracing::warn!(%error, "Records were not appended");
+                self.stop_leading();
+            }
+            Effect::LeaderChanged { leader_id, epoch } => {
+                tracing::info!(?leader_id, epoch, "The quorum has a new leader or epoch");
+                if self.leading.is_some_and(|leading| leading != epoch || leader_id.is_none()) {
+                    self.stop_leading();
+                }
+                self.leader.send_replace(LeaderAndEpoch { leader_id, epoch });
+            }
+            Effect::HighWatermark(offset) => self.on_high_watermark(offset)?,
+            Effect::Leading { epoch } => {
+                self.leading = Some(epoch);
+                self.queued_end = self.node.log().log_end_offset();
+                self.events.push_back(StoreEvent::Leading { epoch });
+            }
+            Effect::LoadSnapshot(id) => self.load_snapshot(id)?,
+            Effect::ShutdownComplete => {
+                self.node.log_mut().close().map_err(|error| error.to_string())?;
+                self.events.push_back(StoreEvent::Stopped);
+            }
+            Effect::Fault(fault) => return Err(fault.to_string()),
+        }
+        Ok(None)
+    }
+
+    fn stop_leading(&mut self) {
+        self.queued.clear();
+        if self.leading.take().is_some() {
+            self.events.push_back(StoreEvent::Fenced);
+        }
+    }
+
+    fn on_high_watermark(&mut self, offset: i64) -> Result<(), String> {
+        if self.leading.is_some() {
+            self.observed = offset;
+            self.events.push_back(StoreEvent::Committed(offset));
+            return Ok(());
+        }
+        let mut batches = Vec::new();
+        while self.observed < offset {
+            let bytes = self.node.log().read(self.observed, READ_BYTES).map_err(|error| error.to_string())?;
+            let before = self.observed;
+            for batch in raft::batch::batches(&bytes) {
+                let batch = batch.map_err(|error| error.to_string())?;
+                if batch.base_offset() < self.observed || batch.next_offset() > offset {
+                    continue;
+                }
+                self.observed = batch.next_offset();
+                self.bytes_written += batch.bytes().len() as u64;
+                batches.push(committed_batch(&batch)?);
+            }
+            if self.observed == before {
+                return Err(format!("no batch at offset {before} of the metadata log"));
+            }
+        }
+        if !batches.is_empty() {
+            self.events.push_back(StoreEvent::Observed(batches));
+        }
+        Ok(())
+    }
+
+    fn load_snapshot(&mut self, id: OffsetAndEpoch) -> Result<(), String> {
+        let name = raft::snapshot::file_name(id);
+        let bytes = self.node.log().snapshot_bytes(id).map_err(|error| format!("{name}: {error}"))?;
+        let (records, last_timestamp_ms) =
+            snapshot_file::decode(&bytes).map_err(|error| format!("{name}: {error}"))?;
+        self.observed = id.offset;
+        let provenance = Provenance { last_offset: id.offset - 1, last_epoch: id.epoch, last_timestamp_ms };
+        self.events.push_back(StoreEvent::Snapshot { provenance, records });
+        Ok(())
+    }
+
+    fn on_command(&mut self, command: RaftCommand) {
+        match command {
+            RaftCommand::Request { listener, request, reply } => {
+                self.last_id += 1;
+                self.waiting.insert(self.last_id, reply);
+                self.step(Input::Request { id: self.last_id, listener, request });
+            }
+            RaftCommand::Describe(reply) => {
+                // Whoever asked may have gone away.
+                let _ = reply.send(self.node.describe_quorum());
+            }
+        }
+    }
+
+    async fn wait_for_tick(deadline: Option<i64>, now_ms: i64) {
+        match deadline {
+            Some(at) => {
+                let wait = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0);
+                tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn committed_batch(batch: &raft::batch::Batch<'_>) -> Result<CommittedBatch, String> {
+    let mut records = Vec::new();
+    if !batch.is_control() {
+        let found = batch.records().map_err(|error| error.to_string())?;
+        for (offset, (_, value)) in (batch.base_offset()..).zip(found) {
+            let (record, _) = Record::decode(value).map_err(|error| format!("offset {offset}: {error}"))?;
+            records.push(record);
+        }
+    }
+    Ok(CommittedBatch {
+        base_offset: batch.base_offset(),
+        last_offset: batch.next_offset() - 1,
+        epoch: batch.epoch(),
+        timestamp_ms: batch.max_timestamp_ms(),
+        records,
+    })
+}
+
+impl MetadataStore for KraftStore {
+    fn append(&mut self, batches: &[Vec<Record>], metadata_version: i16) -> Result<i64, AppendError> {
+        if self.leading.is_none() {
+            return Err(AppendError::Fenced);
+        }
+        let mut encoded = Vec::with_capacity(batches.len());
+        for records in batches {
+            let values = records.iter().map(|record| snapshot_file::encode_record(record, metadata_version));
+            let values: Vec<Bytes> =
+                values.collect::<Result<_, _>>().map_err(|_| AppendError::Unrepresentable)?;
+            let bytes: usize = values.iter().map(|value| value.len() + RECORD_OVERHEAD_MAX).sum();
+            if bytes + BATCH_OVERHEAD > raft::batch::MAX_BATCH_BYTES {
+                return Err(AppendError::TooLarge);
+            }
+            encoded.push(values);
+        }
+        for values in encoded {
+            self.queued_end += values.len() as i64;
+            self.bytes_written += values.iter().map(|value| value.len() as u64).sum::<u64>();
+            self.queued.push(values);
+        }
+        Ok(self.queued_end - 1)
+    }
+
+    fn flush(&mut self) {
+        if self.queued.is_empty() {
+            return;
+        }
+        let batches = std::mem::take(&mut self.queued);
+        if let Some(epoch) = self.leading {
+            self.last_id += 1;
+            self.step(Input::Append { id: self.last_id, epoch, batches });
+        }
+    }
+
+    async fn next(&mut self) -> StoreEvent {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            let deadline = self.node.next_deadline();
+            let now_ms = (self.now_ms)();
+            tokio::select! {
+                biased;
+                Some(command) = self.inbox.recv() => self.on_command(command),
+                () = Self::wait_for_tick(deadline, now_ms) => self.step(Input::Tick),
+            }
+        }
+    }
+
+    fn write_snapshot(
+        &mut self,
+        end_offset: i64,
+        last_timestamp_ms: i64,
+        records: &[Record],
+        metadata_version: i16,
+    ) {
+        let id = OffsetAndEpoch { offset: end_offset, epoch: self.node.epoch_before(end_offset) };
+        let (kraft_version, voters) = self.node.membership_before(end_offset);
+        let header = Header {
+            epoch: id.epoch,
+            timestamp_ms: (self.now_ms)(),
+            last_contained_log_timestamp_ms: last_timestamp_ms,
+            kraft_version,
+            voters,
+        };
+        let written = snapshot_file::encode(header, records, metadata_version)
+            .map_err(io::Error::other)
+            .and_then(|bytes| self.node.log_mut().write_snapshot(id, &bytes, last_timestamp_ms));
+        match written {
+            Ok(()) => self.step(Input::SnapshotWritten(id)),
+            // The log is still whole: the next one may succeed.
+            Err(error) => tracing::error!(%error, end_offset, "A snapshot of the metadata was not written"),
+        }
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    fn quorum(&self) -> (i16, Vec<i32>) {
+        (self.node.kraft_version(), self.node.voters().ids().collect())
+    }
+
+    fn resign(&mut self) {
+        let epoch = self.node.epoch();
+        self.step(Input::Resign { epoch });
+    }
+
+    fn shutdown(&mut self) {
+        self.flush();
+        self.step(Input::Shutdown);
+    }
+}
