@@ -1,14 +1,238 @@
-//! Every API of a broker listener.
+//! Every API of a broker listener: which are served, and by whom.
+//!
+//! Produce and Fetch are called with the frame itself and write their answers by hand. The other requests are
+//! checked by the guard, decoded, handled by an async function of their own file, and encoded here. Requests that
+//! change the cluster go to the controller as they came.
 
 pub(crate) mod alter_configs;
+pub(crate) mod api_versions;
 pub(crate) mod delete_groups;
+pub(crate) mod delete_records;
+pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_producers;
+pub(crate) mod describe_topic_partitions;
+pub(crate) mod fetch;
+pub(crate) mod find_coordinator;
+pub(crate) mod forward;
 pub(crate) mod heartbeat;
+pub(crate) mod init_producer_id;
 pub(crate) mod join_group;
 pub(crate) mod leave_group;
 pub(crate) mod list_groups;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
+pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod produce;
 pub(crate) mod sync_group;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use net::{Outbox, Outcome};
+use protocol::versions::{self, ApiKey, Listener};
+use protocol::{Decodable, Encodable, guard};
+
+use crate::context::Context;
+
+/// The APIs that are served; all others are neither advertised nor taken.
+pub(crate) const SERVED: &[i16] = &[
+    ApiKey::PRODUCE,
+    ApiKey::FETCH,
+    ApiKey::LIST_OFFSETS,
+    ApiKey::METADATA,
+    ApiKey::OFFSET_COMMIT,
+    ApiKey::OFFSET_FETCH,
+    ApiKey::FIND_COORDINATOR,
+    ApiKey::JOIN_GROUP,
+    ApiKey::HEARTBEAT,
+    ApiKey::LEAVE_GROUP,
+    ApiKey::SYNC_GROUP,
+    ApiKey::DESCRIBE_GROUPS,
+    ApiKey::LIST_GROUPS,
+    ApiKey::API_VERSIONS,
+    ApiKey::CREATE_TOPICS,
+    ApiKey::DELETE_TOPICS,
+    ApiKey::DELETE_RECORDS,
+    ApiKey::INIT_PRODUCER_ID,
+    ApiKey::OFFSET_FOR_LEADER_EPOCH,
+    ApiKey::DESCRIBE_CONFIGS,
+    ApiKey::ALTER_CONFIGS,
+    ApiKey::DESCRIBE_LOG_DIRS,
+    ApiKey::CREATE_PARTITIONS,
+    ApiKey::DELETE_GROUPS,
+    ApiKey::ELECT_LEADERS,
+    ApiKey::INCREMENTAL_ALTER_CONFIGS,
+    ApiKey::OFFSET_DELETE,
+    ApiKey::DESCRIBE_QUORUM,
+    ApiKey::UPDATE_FEATURES,
+    ApiKey::DESCRIBE_CLUSTER,
+    ApiKey::DESCRIBE_PRODUCERS,
+    ApiKey::UNREGISTER_BROKER,
+    ApiKey::DESCRIBE_TOPIC_PARTITIONS,
+];
+
+/// A request's header, borrowed from the frame.
+pub(crate) struct Header<'a> {
+    pub(crate) key: i16,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+    pub(crate) client_id: Option<&'a str>,
+    /// Where the body begins in the frame.
+    pub(crate) body: usize,
+}
+
+/// Who sent a request, and in which version.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) version: i16,
+    pub(crate) client_id: String,
+    pub(crate) peer: SocketAddr,
+    /// Name of the listener that took the request.
+    pub(crate) listener: Arc<str>,
+}
+
+/// A decoded request on its way to its handler.
+struct Call {
+    ctx: Arc<Context>,
+    key: i16,
+    correlation_id: i32,
+    client: Client,
+    /// The whole frame: header and body.
+    frame: Bytes,
+    body: usize,
+}
+
+/// Starts a response frame with its header; `flexible` as the response's version is.
+pub(crate) fn begin_response(out: &mut Outbox, correlation_id: i32, flexible: bool) -> net::FrameMark {
+    let mark = out.begin_frame();
+    out.buffer().extend_from_slice(&correlation_id.to_be_bytes());
+    if flexible {
+        out.buffer().push(0);
+    }
+    mark
+}
+
+/// Handles one request of a client.
+pub(crate) fn dispatch(
+    ctx: &Arc<Context>,
+    listener: &Arc<str>,
+    peer: SocketAddr,
+    frame: &mut [u8],
+    out: &mut Outbox,
+) -> Outcome {
+    let Ok(header) = protocol::request::RequestHeader::parse(frame) else {
+        return Outcome::Close("undecodable request header".to_owned());
+    };
+    let (key, version) = (header.api_key, header.api_version);
+    if key == ApiKey::API_VERSIONS && !versions::is_taken(Listener::Broker, key, version) {
+        api_versions::unsupported(header.correlation_id, out);
+        return Outcome::Answered;
+    }
+    if !SERVED.contains(&key) || !versions::is_taken(Listener::Broker, key, version) {
+        return Outcome::Close(format!("unsupported request: API key {key} version {version}"));
+    }
+    if let Err(e) = guard::check(key, version, &frame[header.body_start..]) {
+        return Outcome::Close(format!("malformed request: API key {key} version {version}: {e}"));
+    }
+    let borrowed = Header {
+        key,
+        version,
+        correlation_id: header.correlation_id,
+        client_id: header.client_id.as_deref(),
+        body: header.body_start,
+    };
+    match key {
+        ApiKey::PRODUCE => produce::handle(ctx, &borrowed, frame, out),
+        ApiKey::FETCH => fetch::handle(ctx, &borrowed, frame, out),
+        ApiKey::API_VERSIONS => api_versions::handle(ctx, &borrowed, frame, out),
+        _ => {
+            let call = Call {
+                ctx: ctx.clone(),
+                key,
+                correlation_id: header.correlation_id,
+                client: Client {
+                    version,
+                    client_id: header.client_id.clone().unwrap_or_default(),
+                    peer,
+                    listener: listener.clone(),
+                },
+                body: header.body_start,
+                frame: Bytes::copy_from_slice(frame),
+            };
+            call.start()
+        }
+    }
+}
+
+impl Call {
+    /// Hands the request to its handler.
+    fn start(self) -> Outcome {
+        match self.key {
+            ApiKey::LIST_OFFSETS => self.run(list_offsets::handle),
+            ApiKey::METADATA => self.run(metadata::handle),
+            ApiKey::OFFSET_COMMIT => self.run(offset_commit::handle),
+            ApiKey::OFFSET_FETCH => self.run(offset_fetch::handle),
+            ApiKey::FIND_COORDINATOR => self.run(find_coordinator::handle),
+            ApiKey::JOIN_GROUP => self.run(join_group::handle),
+            ApiKey::HEARTBEAT => self.run(heartbeat::handle),
+            ApiKey::LEAVE_GROUP => self.run(leave_group::handle),
+            ApiKey::SYNC_GROUP => self.run(sync_group::handle),
+            ApiKey::DESCRIBE_GROUPS => self.run(describe_groups::handle),
+            ApiKey::LIST_GROUPS => self.run(list_groups::handle),
+            ApiKey::DELETE_GROUPS => self.run(delete_groups::handle),
+            ApiKey::OFFSET_DELETE => self.run(offset_delete::handle),
+            ApiKey::DELETE_RECORDS => self.run(delete_records::handle),
+            ApiKey::INIT_PRODUCER_ID => self.run(init_producer_id::handle),
+            ApiKey::OFFSET_FOR_LEADER_EPOCH => self.run(offset_for_leader_epoch::handle),
+            ApiKey::DESCRIBE_CONFIGS => self.run(describe_configs::handle),
+            ApiKey::DESCRIBE_LOG_DIRS => self.run(describe_log_dirs::handle),
+            ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle),
+            ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle),
+            ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle),
+            ApiKey::ALTER_CONFIGS => self.run(alter_configs::handle_legacy),
+            ApiKey::INCREMENTAL_ALTER_CONFIGS => self.run(alter_configs::handle_incremental),
+            _ => forward::to_controller(self.ctx, self.frame, self.correlation_id),
+        }
+    }
+
+    /// Decodes the body, runs the handler, and encodes its response.
+    fn run<Req, Res, F, Fut>(self, handler: F) -> Outcome
+    where
+        Req: Decodable,
+        Res: Encodable + Send,
+        F: FnOnce(Arc<Context>, Client, Req) -> Fut,
+        Fut: Future<Output = Res> + Send + 'static,
+    {
+        let Self { ctx, key, correlation_id, client, frame, body } = self;
+        let version = client.version;
+        let request = match Req::decode(&mut frame.slice(body..), version) {
+            Ok(request) => request,
+            Err(e) => return Outcome::Close(format!("undecodable request: API key {key} version {version}: {e}")),
+        };
+        let response = handler(ctx, client, request);
+        Outcome::Pending(Box::pin(async move { encode(key, version, correlation_id, &response.await) }))
+    }
+}
+
+/// Writes a response of a generated message as one frame.
+fn encode<R: Encodable>(key: i16, version: i16, correlation_id: i32, response: &R) -> Option<Outbox> {
+    let mut out = Outbox::new();
+    let flexible = versions::response_header_version(key, version) == 1;
+    let mark = begin_response(&mut out, correlation_id, flexible);
+    let mut body = BytesMut::new();
+    if let Err(e) = response.encode(&mut body, version) {
+        tracing::error!("API key {key} version {version}: the response cannot be encoded: {e}");
+        return None;
+    }
+    out.buffer().extend_from_slice(&body);
+    out.end_frame(mark);
+    Some(out)
+}

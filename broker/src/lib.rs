@@ -1,4 +1,32 @@
-//! The broker.
+//! The broker: serves clients from the replicas of this node, as the metadata says.
+//!
+//! - [`Broker`] is the composition: what starts in which order.
+//! - `api` holds one file per Kafka API; `produce` and `fetch` are the hot path.
+//! - `replica` owns the logs; [`group`] coordinates consumer groups; `applier` follows the metadata.
+//!
+//! The broker does not know the controller: it has a [`ControllerChannel`] to send requests to it, and a
+//! [`MetadataSource`] that tells what was decided.
 
-pub(crate) mod api;
+mod api;
+mod applier;
+mod auto_topics;
+mod broker;
+mod clock;
+pub mod config;
+mod context;
+mod controller_channel;
+mod fetch;
 pub mod group;
+mod group_log;
+mod lifecycle;
+mod maintenance;
+mod metadata_cache;
+mod producer_ids;
+mod replica;
+mod server;
+mod wire;
+
+pub use applier::MetadataSource;
+pub use broker::{BoundListeners, Broker, LockedDir, StartError};
+pub use controller_channel::{ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable};
+pub use lifecycle::RegistrationError;

@@ -13,4 +13,4 @@ pub mod tasks;
 
 pub use connection::{ConnectionInfo, ConnectionLimits, Outcome, PendingAnswer, Service};
 pub use listener::{BindError, Listener};
-pub use outbox::{FileRange, Outbox, SENDFILE_MIN_BYTES};
+pub use outbox::{FileRange, FrameMark, Outbox, SENDFILE_MIN_BYTES};

@@ -1,0 +1,157 @@
+//! Fetch (key 1), versions 4-18.
+//!
+//! Records are never copied: the answer's fields are written into the outbox by hand, small pieces of a segment
+//! are read in beside them, larger ones go out by `sendfile`. A fetch that finds too little registers with its
+//! partitions and looks again when an append or a new high watermark wakes it.
+//!
+//! - The first partition with records returns at least one whole batch, however large; the others fit the limits.
+//! - v7 incremental sessions; v9 leader epochs; v11 rack; v12 diverging epochs; v13 topic ids; v15 replica state;
+//!   v16 node endpoints; v17 directory id; v18 the replica's high watermark.
+//! - Followers' fetches are refused until the node can replicate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use net::{Outbox, Outcome};
+use protocol::messages::FetchRequest;
+use protocol::{Decodable, ErrorCode};
+use tokio::time::Instant;
+
+use crate::api::Header;
+use crate::clock;
+use crate::context::Context;
+use crate::fetch::answer::{Answer, encode};
+use crate::fetch::read::{Limits, ReadResult, read_all};
+use crate::fetch::session::{FetchContext, PartitionRequest, SessionRequest, TopicKey};
+use crate::replica::partition::ReadBound;
+use crate::replica::waiters::Wait;
+
+/// A fetch that is being served.
+struct Fetch {
+    ctx: Arc<Context>,
+    version: i16,
+    correlation_id: i32,
+    session: FetchContext,
+    limits: Limits,
+    min_bytes: usize,
+}
+
+/// Handles a Fetch request whose header was read already.
+pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out: &mut Outbox) -> Outcome {
+    let mut body = Bytes::copy_from_slice(&frame[header.body..]);
+    let request = match FetchRequest::decode(&mut body, header.version) {
+        Ok(request) => request,
+        Err(e) => return Outcome::Close(format!("undecodable Fetch v{} request: {e}", header.version)),
+    };
+    let version = header.version;
+    let replica_id = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(ctx.settings().fetch_max_bytes);
+    let bound = match request.isolation_level {
+        _ if replica_id.0 >= 0 => ReadBound::LogEnd,
+        1 => ReadBound::LastStableOffset,
+        _ => ReadBound::HighWatermark,
+    };
+    let limits = Limits { max_bytes, bound, version };
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let session = match ctx.sessions.resolve(session_request(version, &request), clock::now_ms()) {
+        Ok(session) => session,
+        Err(error) => {
+            encode(ctx, version, header.correlation_id, &Answer::error(error), out);
+            return Outcome::Answered;
+        }
+    };
+    let fetch = Fetch { ctx: ctx.clone(), version, correlation_id: header.correlation_id, session, limits, min_bytes };
+    let results = read_all(&fetch.ctx, &fetch.session.partitions, &fetch.limits);
+    if max_wait.is_zero() || fetch.session.partitions.is_empty() || is_enough(&results, min_bytes) {
+        fetch.answer(results, out);
+        return Outcome::Answered;
+    }
+    Outcome::Pending(Box::pin(async move {
+        let results = fetch.wait(Instant::now() + max_wait).await;
+        let mut out = Outbox::new();
+        fetch.answer(results, &mut out);
+        Some(out)
+    }))
+}
+
+/// Whether the answer can go out now: enough bytes, or something that the client must hear at once.
+fn is_enough(results: &[ReadResult], min_bytes: usize) -> bool {
+    let bytes: usize = results.iter().map(ReadResult::len).sum();
+    bytes >= min_bytes || results.iter().any(ReadResult::is_urgent)
+}
+
+impl Fetch {
+    /// Reads again whenever the partitions change, until there is enough or the deadline has come.
+    async fn wait(&self, deadline: Instant) -> Vec<ReadResult> {
+        loop {
+            let wait = Wait::for_bytes(0);
+            let _registrations: Vec<_> = self
+                .session
+                .partitions
+                .iter()
+                .filter_map(|p| self.ctx.replicas.find(&p.key.0, p.key.1).ok())
+                .map(|partition| partition.waiters.add_fetch(&wait))
+                .collect();
+            // Again after registering, so that nothing that came in between is missed.
+            let results = read_all(&self.ctx, &self.session.partitions, &self.limits);
+            if is_enough(&results, self.min_bytes) {
+                return results;
+            }
+            let have: usize = results.iter().map(ReadResult::len).sum();
+            wait.expect((self.min_bytes - have) as i64);
+            if tokio::time::timeout_at(deadline, wait.woken()).await.is_err() {
+                return read_all(&self.ctx, &self.session.partitions, &self.limits);
+            }
+        }
+    }
+
+    fn answer(&self, mut results: Vec<ReadResult>, out: &mut Outbox) {
+        if let Some(session) = &self.session.session {
+            let mut session = session.lock();
+            results.retain(|result| {
+                let noteworthy = result.is_noteworthy();
+                let (has_records, is_error) = (result.len() > 0, result.error != ErrorCode::NONE);
+                let tell = session.tell(
+                    &result.key,
+                    result.high_watermark,
+                    result.log_start,
+                    noteworthy,
+                    has_records,
+                    is_error,
+                );
+                tell || !self.session.incremental
+            });
+        }
+        let answer = Answer { error: ErrorCode::NONE, session_id: self.session.session_id, results };
+        encode(&self.ctx, self.version, self.correlation_id, &answer, out);
+    }
+}
+
+fn session_request(version: i16, request: &FetchRequest) -> SessionRequest {
+    let uses_ids = version >= 13;
+    let key = |name: &str, id| if uses_ids { TopicKey::Id(id) } else { TopicKey::Name(Arc::from(name)) };
+    let mut partitions = Vec::new();
+    for topic in &request.topics {
+        let topic_key = key(&topic.topic.0, topic.topic_id);
+        partitions.extend(topic.partitions.iter().map(|p| PartitionRequest {
+            key: (topic_key.clone(), p.partition),
+            current_leader_epoch: p.current_leader_epoch,
+            fetch_offset: p.fetch_offset,
+            last_fetched_epoch: p.last_fetched_epoch,
+            log_start_offset: p.log_start_offset,
+            max_bytes: p.partition_max_bytes,
+        }));
+    }
+    let forgotten = request
+        .forgotten_topics_data
+        .iter()
+        .flat_map(|t| {
+            let topic_key = key(&t.topic.0, t.topic_id);
+            t.partitions.iter().map(move |p| (topic_key.clone(), *p))
+        })
+        .collect();
+    // Before version 7 there are no sessions: the fields hold their defaults, 0 and -1.
+    SessionRequest { id: request.session_id, epoch: request.session_epoch, uses_ids, partitions, forgotten }
+}

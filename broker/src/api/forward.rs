@@ -1,0 +1,30 @@
+//! Requests that change the cluster: sent on to the controller as they came (KIP-590).
+//!
+//! The answer goes to the client only after this broker has applied what the request changed, so that a client
+//! that was told of a new topic can use it here at once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use net::{Outbox, Outcome};
+
+use crate::context::Context;
+
+/// Forwards a whole frame; closes the connection when no controller can be reached.
+pub(crate) fn to_controller(ctx: Arc<Context>, frame: Bytes, correlation_id: i32) -> Outcome {
+    Outcome::Pending(Box::pin(async move {
+        let answer = match ctx.controller.call(frame).await {
+            Ok(answer) => answer,
+            Err(e) => {
+                tracing::warn!("request {correlation_id} could not be forwarded: {e}");
+                return None;
+            }
+        };
+        ctx.metadata.wait_for(answer.committed_offset).await;
+        let mut out = Outbox::new();
+        let mark = out.begin_frame();
+        out.buffer().extend_from_slice(&answer.response);
+        out.end_frame(mark);
+        Some(out)
+    }))
+}

@@ -1,0 +1,365 @@
+//! Produce (key 0), versions 3-13.
+//!
+//! The hot path: the request is read where it lies in the connection's buffer, each batch is checked by its header
+//! and CRC, gets its offset and leader epoch written in place, and goes to the file with one write. Nothing is
+//! decoded or copied. acks=all is answered when the high watermark passes the batch; with a single in-sync
+//! replica that is at once.
+//!
+//! - Exactly one batch of magic 2 per partition; transactional batches answer INVALID_TXN_STATE until transactions
+//!   are served.
+//! - acks=0 gets no answer; on an error the connection is closed, so that the client notices.
+//! - v5 log_start_offset; v7 zstd; v8 record errors and message; v10 leader hints; v13 topic ids (KIP-516).
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use net::{Outbox, Outcome};
+use protocol::ErrorCode;
+use protocol::batch::Codec;
+use storage::validate::{self, RecordError, ValidateError};
+use storage::{AppendError, AppendOrigin};
+use uuid::Uuid;
+
+use crate::api::{Header, begin_response};
+use crate::clock;
+use crate::context::Context;
+use crate::replica::partition::{Partition, PartitionState};
+use crate::replica::waiters::Wait;
+use crate::wire::{FieldReader, FieldWriter};
+
+/// First version with compact fields and tagged fields.
+const FLEXIBLE: i16 = 9;
+/// The client id of Kafka's own tools, which may write to internal topics.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// What a request says of one partition.
+struct PartitionData {
+    index: i32,
+    records: Option<Range<usize>>,
+}
+
+/// What became of one partition's batch.
+struct PartitionResult {
+    index: i32,
+    error: ErrorCode,
+    base_offset: i64,
+    log_append_time: i64,
+    log_start_offset: i64,
+    record_errors: Vec<RecordError>,
+    message: Option<String>,
+    /// The partition, and the high watermark that commits the batch; acks=all only.
+    committed_at: Option<(Arc<Partition>, i64)>,
+}
+
+struct TopicResult {
+    name: Option<String>,
+    id: Option<Uuid>,
+    partitions: Vec<PartitionResult>,
+}
+
+struct Request {
+    acks: i16,
+    timeout: Duration,
+    topics: Vec<TopicResult>,
+}
+
+/// Handles a Produce request whose header was read already.
+pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &mut [u8], out: &mut Outbox) -> Outcome {
+    let client_id = header.client_id.unwrap_or_default().to_owned();
+    let (version, correlation_id, body) = (header.version, header.correlation_id, header.body);
+    let Some(request) = run(ctx, version, &client_id, frame, body) else {
+        return Outcome::Close(format!("undecodable Produce v{version} request"));
+    };
+    if request.acks == 0 {
+        let failed = request.topics.iter().flat_map(|t| &t.partitions).find(|p| p.error != ErrorCode::NONE);
+        return match failed {
+            None => Outcome::Unanswered,
+            Some(failed) => Outcome::Close(format!(
+                "a produce with acks=0 from client {client_id:?} failed with {}",
+                failed.error.name()
+            )),
+        };
+    }
+    if request.topics.iter().flat_map(|t| &t.partitions).all(PartitionResult::is_settled) {
+        encode(ctx, version, correlation_id, &request.topics, out);
+        return Outcome::Answered;
+    }
+    let ctx = ctx.clone();
+    Outcome::Pending(Box::pin(async move {
+        let topics = wait_until_committed(request).await;
+        let mut out = Outbox::new();
+        encode(&ctx, version, correlation_id, &topics, &mut out);
+        Some(out)
+    }))
+}
+
+/// Reads the request and appends partition by partition.
+fn run(ctx: &Context, version: i16, client_id: &str, frame: &mut [u8], body: usize) -> Option<Request> {
+    let flexible = version >= FLEXIBLE;
+    let mut fields = FieldReader::new(frame, body, flexible);
+    fields.string()?;
+    let acks = fields.i16()?;
+    let timeout = Duration::from_millis(u64::try_from(fields.i32()?).unwrap_or(0));
+    let topic_count = fields.array()?;
+    let mut at = fields.position();
+    let mut topics = Vec::new();
+    for _ in 0..topic_count {
+        let mut fields = FieldReader::new(frame, at, flexible);
+        let (name, id) = if version >= 13 {
+            (None, Some(fields.uuid()?))
+        } else {
+            (Some(fields.string()??.to_owned()), None)
+        };
+        let mut topic = TopicResult { name, id, partitions: Vec::new() };
+        let partition_count = fields.array()?;
+        at = fields.position();
+        for _ in 0..partition_count {
+            let mut fields = FieldReader::new(frame, at, flexible);
+            let data = PartitionData { index: fields.i32()?, records: fields.bytes_range()? };
+            fields.tags()?;
+            at = fields.position();
+            let result = produce(ctx, version, client_id, acks, &topic, data, frame);
+            topic.partitions.push(result);
+        }
+        let mut fields = FieldReader::new(frame, at, flexible);
+        fields.tags()?;
+        at = fields.position();
+        topics.push(topic);
+    }
+    Some(Request { acks, timeout, topics })
+}
+
+/// Appends one partition's batch.
+fn produce(
+    ctx: &Context,
+    version: i16,
+    client_id: &str,
+    acks: i16,
+    topic: &TopicResult,
+    data: PartitionData,
+    frame: &mut [u8],
+) -> PartitionResult {
+    let mut result = PartitionResult::new(data.index);
+    if !(-1..=1).contains(&acks) {
+        result.error = ErrorCode::INVALID_REQUIRED_ACKS;
+        return result;
+    }
+    let partition = match find(ctx, topic, data.index) {
+        Ok(partition) => partition,
+        Err(error) => {
+            result.error = error;
+            return result;
+        }
+    };
+    if crate::metadata_cache::is_internal(&partition.name.topic) && client_id != ADMIN_CLIENT_ID {
+        result.error = ErrorCode::INVALID_TOPIC_EXCEPTION;
+        result.message =
+            Some(format!("Cannot append to internal topic {}", partition.name.topic));
+        return result;
+    }
+    let Some(records) = data.records.and_then(|range| frame.get_mut(range)) else {
+        result.fail(ErrorCode::INVALID_RECORD, "Record batch has no records");
+        return result;
+    };
+    append(ctx, version, acks, &partition, records, &mut result);
+    result
+}
+
+fn find(ctx: &Context, topic: &TopicResult, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+    match (&topic.name, topic.id) {
+        (Some(name), _) => ctx.replicas.by_name(name, index),
+        (None, Some(id)) => ctx.replicas.by_id(id, index),
+        (None, None) => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    }
+}
+
+fn append(
+    ctx: &Context,
+    version: i16,
+    acks: i16,
+    partition: &Arc<Partition>,
+    records: &mut [u8],
+    result: &mut PartitionResult,
+) {
+    let now_ms = clock::now_ms();
+    let settings = partition.settings();
+    let checked = validate::validate(records, &settings.validate_args(now_ms, version));
+    let mut rewritten;
+    let (records, log_append_time) = match checked {
+        Ok(validated) => {
+            let time = validated.log_append_time;
+            match validated.rewritten {
+                Some(batch) => {
+                    rewritten = batch;
+                    (&mut rewritten[..], time)
+                }
+                None => (&mut records[..validated.len], time),
+            }
+        }
+        Err(refused) => {
+            result.refuse(refused);
+            return;
+        }
+    };
+    let mut state = partition.lock();
+    if let Err(error) = writable(partition, &state, acks) {
+        result.error = error;
+        return;
+    }
+    match partition.append_as_leader(&mut state, records, AppendOrigin::Client, now_ms) {
+        Ok(info) => {
+            let min_isr_lost = acks == -1 && state.isr.len() < state.min_isr();
+            drop(state);
+            result.base_offset = info.first_offset;
+            result.log_append_time = log_append_time;
+            result.log_start_offset = info.log_start_offset;
+            if acks == -1 && !min_isr_lost && partition.high_watermark() <= info.last_offset {
+                result.committed_at = Some((partition.clone(), info.last_offset + 1));
+            }
+            if let Some(rolled_at) = info.rolled_at {
+                ctx.replicas.flush_later(partition, rolled_at);
+            }
+        }
+        Err(error) => {
+            drop(state);
+            result.fail(append_error_code(&error), error.to_string());
+            ctx.replicas.on_append_error(partition, &error);
+        }
+    }
+}
+
+/// The checks that Kafka makes before it looks at the records.
+fn writable(partition: &Partition, state: &PartitionState, acks: i16) -> Result<(), ErrorCode> {
+    if partition.is_offline() {
+        Err(ErrorCode::KAFKA_STORAGE_ERROR)
+    } else if !state.is_leader() {
+        Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    } else if acks == -1 && state.isr.len() < state.min_isr() {
+        Err(ErrorCode::NOT_ENOUGH_REPLICAS)
+    } else {
+        Ok(())
+    }
+}
+
+/// Kafka's code for an append that failed.
+pub(crate) fn append_error_code(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Io(_) | AppendError::Poisoned(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        AppendError::TooLarge { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
+        AppendError::OffsetOrder { .. } => ErrorCode::UNKNOWN_SERVER_ERROR,
+        AppendError::Malformed(_) => ErrorCode::CORRUPT_MESSAGE,
+    }
+}
+
+/// Waits until every batch is committed or the time is up.
+async fn wait_until_committed(mut request: Request) -> Vec<TopicResult> {
+    let deadline = tokio::time::Instant::now() + request.timeout;
+    let wait = Wait::for_offsets();
+    for result in request.topics.iter_mut().flat_map(|t| &mut t.partitions) {
+        let Some((partition, offset)) = &result.committed_at else { continue };
+        partition.waiters.add_commit(*offset, wait.clone());
+        while result.error == ErrorCode::NONE && partition.high_watermark() < *offset {
+            if let Err(error) = still_leads(partition) {
+                result.error = error;
+            } else if tokio::time::timeout_at(deadline, wait.woken()).await.is_err() {
+                result.error = ErrorCode::REQUEST_TIMED_OUT;
+            }
+        }
+        result.committed_at = None;
+        if result.error != ErrorCode::NONE {
+            result.base_offset = -1;
+        }
+    }
+    request.topics
+}
+
+fn still_leads(partition: &Partition) -> Result<(), ErrorCode> {
+    writable(partition, &partition.lock(), 1)
+}
+
+impl PartitionResult {
+    fn new(index: i32) -> Self {
+        Self {
+            index,
+            error: ErrorCode::NONE,
+            base_offset: -1,
+            log_append_time: -1,
+            log_start_offset: -1,
+            record_errors: Vec::new(),
+            message: None,
+            committed_at: None,
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.committed_at.is_none()
+    }
+
+    fn fail(&mut self, error: ErrorCode, message: impl Into<String>) {
+        self.error = error;
+        self.message = Some(message.into());
+    }
+
+    fn refuse(&mut self, refused: ValidateError) {
+        self.error = refused.code;
+        self.message = Some(refused.message);
+        self.record_errors = refused.record_errors;
+    }
+}
+
+fn encode(ctx: &Context, version: i16, correlation_id: i32, topics: &[TopicResult], out: &mut Outbox) {
+    let flexible = version >= FLEXIBLE;
+    let mark = begin_response(out, correlation_id, flexible);
+    let mut w = FieldWriter::new(out.buffer(), flexible);
+    w.array(topics.len());
+    let mut leads_elsewhere = Vec::new();
+    for topic in topics {
+        match (&topic.name, topic.id) {
+            (Some(name), _) => w.string(name),
+            (None, id) => w.uuid(id.unwrap_or_default()),
+        }
+        w.array(topic.partitions.len());
+        for result in &topic.partitions {
+            encode_partition(&mut w, version, result);
+            match (version >= 10 && result.error == ErrorCode::NOT_LEADER_OR_FOLLOWER)
+                .then(|| ctx.metadata.leader_of(topic.name.as_deref(), topic.id, result.index))
+                .flatten()
+            {
+                Some(leader) => {
+                    w.tags(1);
+                    w.tag(0, |w| {
+                        w.i32(leader.id);
+                        w.i32(leader.epoch);
+                        w.no_tags();
+                    });
+                    leads_elsewhere.push(leader.id);
+                }
+                None => w.no_tags(),
+            }
+        }
+        w.no_tags();
+    }
+    w.i32(0);
+    w.no_tags();
+    out.end_frame(mark);
+}
+
+fn encode_partition(w: &mut FieldWriter<'_>, version: i16, result: &PartitionResult) {
+    w.i32(result.index);
+    w.i16(result.error.code());
+    w.i64(result.base_offset);
+    w.i64(result.log_append_time);
+    if version >= 5 {
+        w.i64(result.log_start_offset);
+    }
+    if version >= 8 {
+        w.array(result.record_errors.len());
+        for error in &result.record_errors {
+            w.i32(error.index);
+            w.nullable_string(Some(&error.message));
+            w.no_tags();
+        }
+        w.nullable_string(result.message.as_deref());
+    }
+}

@@ -1,0 +1,116 @@
+//! Topics that the broker asks the controller for: those of clients that name a missing topic, and its own.
+
+use std::sync::Arc;
+
+use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
+use protocol::{ErrorCode, StrBytes};
+
+use crate::context::Context;
+use crate::controller_channel::send;
+use crate::metadata_cache::{GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC};
+
+const CREATE_TOPICS: i16 = 19;
+const CREATE_TOPICS_VERSION: i16 = 7;
+/// Longest topic name: a folder name holds it, a dash and a partition number.
+const MAX_NAME: usize = 249;
+
+/// Kafka's rule for topic names (`Topic.validate`).
+pub(crate) fn is_valid_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_NAME
+        && name != "."
+        && name != ".."
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Creates the topics that have valid names and waits until this broker can serve them.
+///
+/// Topics that cannot be created stay missing; the reason is logged, and the client sees the topic missing.
+pub(crate) async fn create(ctx: &Arc<Context>, names: &[String]) {
+    let topics: Vec<_> = names.iter().filter(|n| is_valid_name(n)).map(|n| creatable(ctx, n)).collect();
+    if topics.is_empty() {
+        return;
+    }
+    let request = CreateTopicsRequest::default()
+        .with_topics(topics)
+        .with_timeout_ms(i32::try_from(ctx.settings().request_timeout_ms).unwrap_or(i32::MAX));
+    let client_id = ctx.config.node_id.to_string();
+    let sent = send::<_, CreateTopicsResponse>(
+        &*ctx.controller,
+        CREATE_TOPICS,
+        CREATE_TOPICS_VERSION,
+        &client_id,
+        &request,
+    );
+    match sent.await {
+        Ok((response, committed_offset)) => {
+            for topic in response.topics {
+                let code = ErrorCode(topic.error_code);
+                if code != ErrorCode::NONE && code != ErrorCode::TOPIC_ALREADY_EXISTS {
+                    let why = topic.error_message.as_deref().unwrap_or_default();
+                    tracing::warn!("Auto topic creation failed for {}: {} {why}", topic.name.as_str(), code.name());
+                }
+            }
+            ctx.metadata.wait_for(committed_offset).await;
+        }
+        Err(e) => tracing::warn!("Auto topic creation failed for {names:?}: {e}"),
+    }
+}
+
+/// The broker's own topics have settings of their own; others have the cluster's defaults (-1).
+fn creatable(ctx: &Context, name: &str) -> CreatableTopic {
+    let settings = ctx.settings();
+    let (partitions, replication, configs): (i32, i16, Vec<(&'static str, String)>) = match name {
+        GROUP_METADATA_TOPIC => (
+            settings.offsets_topic_partitions,
+            settings.offsets_topic_replication_factor,
+            vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("compression.type", "producer".to_owned()),
+                ("segment.bytes", settings.offsets_topic_segment_bytes.to_string()),
+            ],
+        ),
+        TRANSACTION_STATE_TOPIC => (
+            settings.transaction_topic_partitions,
+            settings.transaction_topic_replication_factor,
+            vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("compression.type", "uncompressed".to_owned()),
+                ("segment.bytes", settings.transaction_topic_segment_bytes.to_string()),
+                ("min.insync.replicas", settings.transaction_topic_min_isr.to_string()),
+                ("unclean.leader.election.enable", "false".to_owned()),
+            ],
+        ),
+        _ => (-1, -1, Vec::new()),
+    };
+    CreatableTopic::default()
+        .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+        .with_num_partitions(partitions)
+        .with_replication_factor(replication)
+        .with_configs(
+            configs
+                .into_iter()
+                .map(|(key, value)| {
+                    CreatableTopicConfig::default()
+                        .with_name(StrBytes::from_static_str(key))
+                        .with_value(Some(StrBytes::from_string(value)))
+                })
+                .collect(),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_kafkas_rule() {
+        for good in ["a", "A.b_c-9", "...", &"x".repeat(249)] {
+            assert!(is_valid_name(good), "{good}");
+        }
+        for bad in ["", ".", "..", "a b", "a/b", "ä", "a\0", &"x".repeat(250)] {
+            assert!(!is_valid_name(bad), "{bad}");
+        }
+    }
+}

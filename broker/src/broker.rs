@@ -1,0 +1,257 @@
+//! The broker: what starts in which order, and stops in reverse.
+//!
+//!   bind listeners → open the logs → register → apply the metadata → be unfenced → serve
+//!   stop serving → leave the cluster → flush and close the logs → leave the clean-shutdown marks
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use metadata::image::MetadataImage;
+use net::tasks::Tasks;
+use net::{BindError, ConnectionLimits, Listener};
+use storage::dirs::LogDir;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::applier::{self, MetadataSource};
+use crate::config::{BrokerConfig, SettingsSource};
+use crate::context::Context;
+use crate::controller_channel::ControllerChannel;
+use crate::fetch::session::FetchSessions;
+use crate::group::GroupCoordinator;
+use crate::group_log::GroupLog;
+use crate::lifecycle::{Lifecycle, RegistrationError};
+use crate::maintenance;
+use crate::metadata_cache::MetadataCache;
+use crate::producer_ids::ProducerIds;
+use crate::replica::checkpoints::Checkpoints;
+use crate::replica::dir_state::DirState;
+use crate::replica::load::load_logs;
+use crate::replica::manager::ReplicaManager;
+use crate::server::BrokerService;
+
+/// How long a stopping broker waits for the controller to release it, and for its tasks to end.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The controller did not take the broker.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// No log directory works.
+    #[error("Shutdown broker because all log dirs have failed")]
+    NoLogDir,
+    /// The node is stopping already.
+    #[error("the metadata ended before the broker was ready")]
+    NoMetadata,
+}
+
+/// A log directory that the node has locked, with its `directory.id`.
+pub struct LockedDir {
+    /// The directory.
+    pub dir: LogDir,
+    /// `directory.id` of its meta.properties.
+    pub id: Uuid,
+}
+
+/// The listeners of a broker, bound but not served yet.
+pub struct BoundListeners {
+    listeners: Vec<Listener>,
+}
+
+/// A running broker.
+pub struct Broker {
+    ctx: Arc<Context>,
+    lifecycle: Arc<Lifecycle>,
+    checkpoints: Arc<Checkpoints>,
+    /// Connections and their listeners.
+    serving: Tasks,
+    /// The applier, heartbeats, maintenance.
+    background: Tasks,
+    addresses: Vec<(String, SocketAddr)>,
+}
+
+impl BoundListeners {
+    /// Binds every listener and fills in the ports that were left to the system.
+    pub async fn bind(config: &mut BrokerConfig) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        for listener in &mut config.listeners {
+            let bound = Listener::bind(&listener.host, listener.port).await?;
+            if listener.advertised_port == 0 {
+                listener.advertised_port = bound.address().port();
+            }
+            listeners.push(bound);
+        }
+        Ok(Self { listeners })
+    }
+}
+
+impl Broker {
+    /// Starts a broker and returns once clients can use it.
+    pub async fn start(
+        config: BrokerConfig,
+        bound: BoundListeners,
+        dirs: Vec<LockedDir>,
+        channel: Arc<dyn ControllerChannel>,
+        mut metadata_source: Box<dyn MetadataSource>,
+    ) -> Result<Self, StartError> {
+        let dirs: Vec<_> = dirs.into_iter().map(|d| DirState::new(d.dir, d.id)).collect();
+        let settings_source = Arc::new(SettingsSource::new(&config));
+        let default_log = settings_source.default_topic().log.clone();
+        let loaded = tokio::task::block_in_place(|| load_logs(&dirs, &default_log));
+        if dirs.iter().all(DirState::is_offline) {
+            return Err(StartError::NoLogDir);
+        }
+        let metadata = Arc::new(MetadataCache::new());
+        let (removed_sender, removed) = mpsc::unbounded_channel();
+        let (replicas, flushes) = ReplicaManager::new(
+            config.node_id,
+            dirs,
+            loaded.logs,
+            metadata.clone(),
+            settings_source.clone(),
+            removed_sender,
+        );
+        let replicas = Arc::new(replicas);
+        let previous_epoch = loaded.previous_broker_epoch;
+        let lifecycle =
+            Lifecycle::register(&config, channel.clone(), metadata.clone(), replicas.clone(), previous_epoch).await?;
+        let lifecycle = Arc::new(lifecycle);
+        let ctx = Arc::new(context(config, settings_source, metadata, replicas, channel, &lifecycle));
+        catch_up(&ctx, &mut *metadata_source, lifecycle.registered_at()).await?;
+        tokio::task::block_in_place(|| ctx.replicas.mark_strays());
+        let background = Tasks::new();
+        let checkpoints = Arc::new(Checkpoints::default());
+        start_background(&ctx, &checkpoints, &lifecycle, &background, metadata_source, flushes, removed);
+        lifecycle.unfence().await;
+        let serving = Tasks::new();
+        let addresses = serve(&ctx, bound, &serving);
+        Ok(Self { ctx, lifecycle, checkpoints, serving, background, addresses })
+    }
+
+    /// Name and bound address of each listener.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Completes when no log directory works any more.
+    pub async fn failed(&self) {
+        while !self.ctx.replicas.dirs().iter().all(DirState::is_offline) {
+            self.ctx.replicas.wait_for_dir_failure().await;
+        }
+    }
+
+    /// Stops in order: after this the directories can be opened without recovery.
+    pub async fn stop(self) {
+        let running = self.serving.stop(STOP_GRACE).await;
+        if running > 0 {
+            tracing::warn!("{running} connections did not end in time");
+        }
+        self.lifecycle.shut_down(STOP_GRACE).await;
+        self.background.stop(STOP_GRACE).await;
+        let epoch = self.lifecycle.epoch();
+        tokio::task::block_in_place(|| close_logs(&self.ctx.replicas, &self.checkpoints, epoch));
+    }
+}
+
+fn context(
+    config: BrokerConfig,
+    settings_source: Arc<SettingsSource>,
+    metadata: Arc<MetadataCache>,
+    replicas: Arc<ReplicaManager>,
+    controller: Arc<dyn ControllerChannel>,
+    lifecycle: &Arc<Lifecycle>,
+) -> Context {
+    let settings = settings_source.broker(&MetadataImage::empty());
+    let log = Arc::new(GroupLog { replicas: replicas.clone() });
+    let groups = GroupCoordinator::new(settings.group.clone(), log, metadata.clone());
+    Context {
+        sessions: FetchSessions::new(settings.fetch_session_slots),
+        settings: ArcSwap::from_pointee(settings),
+        producer_ids: ProducerIds::default(),
+        lifecycle: lifecycle.clone(),
+        config,
+        settings_source,
+        metadata,
+        replicas,
+        groups,
+        controller,
+    }
+}
+
+/// Applies the metadata up to the broker's own registration.
+async fn catch_up(ctx: &Arc<Context>, source: &mut dyn MetadataSource, offset: i64) -> Result<(), StartError> {
+    while ctx.metadata.applied_offset() < offset {
+        let delta = source.next().await.ok_or(StartError::NoMetadata)?;
+        tokio::task::block_in_place(|| applier::apply(ctx, &delta));
+    }
+    Ok(())
+}
+
+fn start_background(
+    ctx: &Arc<Context>,
+    checkpoints: &Arc<Checkpoints>,
+    lifecycle: &Arc<Lifecycle>,
+    background: &Tasks,
+    mut source: Box<dyn MetadataSource>,
+    flushes: mpsc::Receiver<crate::replica::manager::FlushRequest>,
+    removed: mpsc::UnboundedReceiver<(PathBuf, i64)>,
+) {
+    let cancelled = background.cancelled();
+    let applier_ctx = ctx.clone();
+    background.spawn(async move {
+        loop {
+            let delta = tokio::select! {
+                () = cancelled.cancelled() => return,
+                delta = source.next() => delta,
+            };
+            let Some(delta) = delta else { return };
+            tokio::task::block_in_place(|| applier::apply(&applier_ctx, &delta));
+        }
+    });
+    let cancelled = background.cancelled();
+    background.spawn(maintenance::run(ctx.clone(), checkpoints.clone(), flushes, removed, cancelled));
+    background.spawn(maintenance::flush_by_time(ctx.clone(), background.cancelled()));
+    let (lifecycle, cancelled) = (lifecycle.clone(), background.cancelled());
+    background.spawn(async move { lifecycle.keep_alive(cancelled).await });
+    background.spawn(ctx.groups.clone().run(background.cancelled()));
+}
+
+fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) -> Vec<(String, SocketAddr)> {
+    let limits = ConnectionLimits {
+        request_bytes: ctx.config.request_max_bytes,
+        idle: ctx.config.connections_max_idle,
+        ..ConnectionLimits::default()
+    };
+    let service = Arc::new(BrokerService { ctx: ctx.clone() });
+    let mut addresses = Vec::new();
+    for (listener, config) in bound.listeners.into_iter().zip(&ctx.config.listeners) {
+        addresses.push((config.name.clone(), listener.address()));
+        let name: Arc<str> = config.name.as_str().into();
+        serving.spawn(listener.serve(name, service.clone(), limits.clone(), serving.clone()));
+    }
+    addresses
+}
+
+/// Flushes and closes every log, then says so in every directory that works.
+fn close_logs(replicas: &ReplicaManager, checkpoints: &Checkpoints, broker_epoch: i64) {
+    for partition in replicas.all().iter().filter(|p| !p.is_offline()) {
+        let closed = partition.lock().log.close();
+        if let Err(error) = closed {
+            replicas.storage_failed(partition, &error);
+        }
+    }
+    checkpoints.write_all(replicas);
+    for (at, dir) in replicas.dirs().iter().enumerate().filter(|(_, dir)| !dir.is_offline()) {
+        if let Err(error) = dir.dir.write_clean_shutdown(broker_epoch) {
+            replicas.dir_failed(at, &error);
+        }
+    }
+}

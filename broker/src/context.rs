@@ -1,0 +1,90 @@
+//! What every API handler of a broker shares.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use metadata::image::{MetadataImage, TopicImage};
+use metadata::partition::PartitionRegistration;
+
+use crate::config::{BrokerConfig, BrokerSettings, SettingsSource};
+use crate::controller_channel::ControllerChannel;
+use crate::fetch::session::FetchSessions;
+use crate::group::GroupCoordinator;
+use crate::lifecycle::Lifecycle;
+use crate::metadata_cache::MetadataCache;
+use crate::producer_ids::ProducerIds;
+use crate::replica::manager::ReplicaManager;
+
+/// The parts of a running broker.
+pub(crate) struct Context {
+    /// What the node was started with.
+    pub(crate) config: BrokerConfig,
+    /// The broker's settings of this moment: static ones overlaid by dynamic ones.
+    pub(crate) settings: ArcSwap<BrokerSettings>,
+    pub(crate) settings_source: Arc<SettingsSource>,
+    pub(crate) metadata: Arc<MetadataCache>,
+    pub(crate) replicas: Arc<ReplicaManager>,
+    pub(crate) sessions: FetchSessions,
+    pub(crate) groups: Arc<GroupCoordinator>,
+    pub(crate) controller: Arc<dyn ControllerChannel>,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+}
+
+/// A node as answers name it.
+pub(crate) struct NodeEndpoint {
+    pub(crate) node_id: i32,
+    pub(crate) host: String,
+    pub(crate) port: i32,
+    pub(crate) rack: Option<String>,
+}
+
+impl Context {
+    /// The settings of this moment.
+    pub(crate) fn settings(&self) -> Arc<BrokerSettings> {
+        self.settings.load_full()
+    }
+
+    /// What a KRaft broker names as controller: any live broker, since all forward (KIP-590). This one, if live.
+    pub(crate) fn any_live_broker(&self, image: &MetadataImage) -> i32 {
+        let mine = image.cluster.broker(self.config.node_id).filter(|b| !b.fenced).map(|b| b.id);
+        mine.or_else(|| MetadataCache::alive(image).map(|b| b.id).next()).unwrap_or(-1)
+    }
+
+    /// The replicas of a partition that are on fenced or unknown brokers, or in failed directories.
+    pub(crate) fn offline_replicas(
+        &self,
+        image: &MetadataImage,
+        _topic: &TopicImage,
+        partition: &PartitionRegistration,
+    ) -> Vec<i32> {
+        let directories = partition.directories.iter().map(Some).chain(std::iter::repeat(None));
+        let offline = |(id, directory): (&i32, Option<&uuid::Uuid>)| match image.cluster.broker(*id) {
+            Some(broker) => {
+                broker.fenced || directory.is_some_and(|directory| !broker.has_online_directory(*directory))
+            }
+            None => true,
+        };
+        partition.replicas.iter().zip(directories).filter(|pair| offline(*pair)).map(|(id, _)| *id).collect()
+    }
+
+    /// The inter-broker addresses of nodes, for hints in answers; duplicates and unknown nodes are left out.
+    pub(crate) fn node_endpoints(&self, ids: &[i32]) -> Vec<NodeEndpoint> {
+        let image = self.metadata.image();
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.iter()
+            .filter_map(|id| {
+                let broker = image.cluster.broker(*id)?;
+                let endpoint = broker.listener(&self.config.inter_broker_listener)?;
+                Some(NodeEndpoint {
+                    node_id: *id,
+                    host: endpoint.host.clone(),
+                    port: i32::from(endpoint.port),
+                    rack: broker.rack.clone(),
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,160 @@
+//! The answer to a fetch, written field by field so that records go from the file to the socket.
+
+use net::{FileRange, Outbox, SENDFILE_MIN_BYTES};
+use protocol::ErrorCode;
+use storage::LogSlice;
+
+use crate::api::begin_response;
+use crate::context::Context;
+use crate::fetch::read::ReadResult;
+use crate::fetch::session::{NO_SESSION, TopicKey};
+use crate::metadata_cache::LeaderHint;
+use crate::wire::FieldWriter;
+
+/// First version with compact fields and tagged fields.
+const FLEXIBLE: i16 = 12;
+
+/// What is to be answered.
+pub(crate) struct Answer {
+    pub(crate) error: ErrorCode,
+    pub(crate) session_id: i32,
+    pub(crate) results: Vec<ReadResult>,
+}
+
+impl Answer {
+    /// The request as a whole failed.
+    pub(crate) fn error(error: ErrorCode) -> Self {
+        Self { error, session_id: NO_SESSION, results: Vec::new() }
+    }
+}
+
+/// Writes one whole frame.
+pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &Answer, out: &mut Outbox) {
+    let flexible = version >= FLEXIBLE;
+    let mark = begin_response(out, correlation_id, flexible);
+    let mut w = FieldWriter::new(out.buffer(), flexible);
+    w.i32(0);
+    if version >= 7 {
+        w.i16(answer.error.code());
+        w.i32(answer.session_id);
+    }
+    // Partitions of a topic that follow each other share its entry; a topic may have several.
+    let topics: Vec<&[ReadResult]> = answer.results.chunk_by(|a, b| a.key.0 == b.key.0).collect();
+    w.array(topics.len());
+    let mut leaders: Vec<i32> = Vec::new();
+    for topic in topics {
+        let mut w = FieldWriter::new(out.buffer(), flexible);
+        match &topic[0].key.0 {
+            TopicKey::Name(name) => w.string(name),
+            TopicKey::Id(id) => w.uuid(*id),
+        }
+        w.array(topic.len());
+        for result in topic {
+            encode_partition(ctx, version, result, out, &mut leaders);
+        }
+        FieldWriter::new(out.buffer(), flexible).no_tags();
+    }
+    let mut w = FieldWriter::new(out.buffer(), flexible);
+    let endpoints = if version >= 16 { ctx.node_endpoints(&leaders) } else { Vec::new() };
+    if endpoints.is_empty() {
+        w.no_tags();
+    } else {
+        w.tags(1);
+        w.tag(0, |w| {
+            w.array(endpoints.len());
+            for endpoint in &endpoints {
+                w.i32(endpoint.node_id);
+                w.string(&endpoint.host);
+                w.i32(endpoint.port);
+                w.nullable_string(endpoint.rack.as_deref());
+                w.no_tags();
+            }
+        });
+    }
+    out.end_frame(mark);
+}
+
+fn encode_partition(ctx: &Context, version: i16, result: &ReadResult, out: &mut Outbox, leaders: &mut Vec<i32>) {
+    let flexible = version >= FLEXIBLE;
+    let mut w = FieldWriter::new(out.buffer(), flexible);
+    w.i32(result.key.1);
+    w.i16(result.error.code());
+    w.i64(result.high_watermark);
+    w.i64(result.last_stable);
+    if version >= 5 {
+        w.i64(result.log_start);
+    }
+    match &result.aborted {
+        None => w.null_array(),
+        Some(aborted) => {
+            w.array(aborted.len());
+            for transaction in aborted {
+                w.i64(transaction.producer_id);
+                w.i64(transaction.first_offset);
+                w.no_tags();
+            }
+        }
+    }
+    if version >= 11 {
+        // No preferred read replica: the reader is at the right one.
+        w.i32(-1);
+    }
+    encode_records(result.slice.as_ref(), out, flexible);
+    let mut w = FieldWriter::new(out.buffer(), flexible);
+    if !flexible {
+        return;
+    }
+    let leader = leader_hint(ctx, version, result);
+    if let Some(leader) = leader {
+        leaders.push(leader.id);
+    }
+    w.tags(u32::from(result.diverging.is_some()) + u32::from(leader.is_some()));
+    if let Some((epoch, end_offset)) = result.diverging {
+        w.tag(0, |w| {
+            w.i32(epoch);
+            w.i64(end_offset);
+            w.no_tags();
+        });
+    }
+    if let Some(leader) = leader {
+        w.tag(1, |w| {
+            w.i32(leader.id);
+            w.i32(leader.epoch);
+            w.no_tags();
+        });
+    }
+}
+
+/// Where the client should go, when it is wrong about the leader.
+fn leader_hint(ctx: &Context, version: i16, result: &ReadResult) -> Option<LeaderHint> {
+    let wrong_leader =
+        matches!(result.error, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH);
+    if version < 16 || !wrong_leader {
+        return None;
+    }
+    match &result.key.0 {
+        TopicKey::Name(name) => ctx.metadata.leader_of(Some(name), None, result.key.1),
+        TopicKey::Id(id) => ctx.metadata.leader_of(None, Some(*id), result.key.1),
+    }
+}
+
+fn encode_records(slice: Option<&LogSlice>, out: &mut Outbox, flexible: bool) {
+    let Some(slice) = slice else {
+        FieldWriter::new(out.buffer(), flexible).bytes_length(0);
+        return;
+    };
+    if slice.len >= SENDFILE_MIN_BYTES {
+        FieldWriter::new(out.buffer(), flexible).bytes_length(slice.len);
+        out.push_file(FileRange { file: slice.segment.clone(), position: slice.position, len: slice.len });
+        return;
+    }
+    // Small: cheaper to read in beside the fields than to send on its own.
+    let mut records = [0; SENDFILE_MIN_BYTES];
+    let read = slice.segment.read_at(&mut records[..slice.len], slice.position);
+    let n = read.unwrap_or_else(|e| {
+        tracing::error!("segment {}: {e}", slice.segment.base_offset());
+        0
+    });
+    FieldWriter::new(out.buffer(), flexible).bytes_length(n);
+    out.buffer().extend_from_slice(&records[..n]);
+}

@@ -1,0 +1,141 @@
+//! Reading the partitions of a fetch, in order, within its limits.
+
+use protocol::ErrorCode;
+use storage::{AbortedTransaction, LogSlice};
+
+use crate::context::Context;
+use crate::fetch::session::{PartitionKey, PartitionRequest};
+use crate::replica::partition::{Partition, PartitionState, ReadBound};
+
+/// Limits of a whole request.
+pub(crate) struct Limits {
+    /// Bytes of records in the answer; the first non-empty partition may exceed it by its first batch.
+    pub(crate) max_bytes: usize,
+    /// Up to where the reader may read.
+    pub(crate) bound: ReadBound,
+    /// Version of the request.
+    pub(crate) version: i16,
+}
+
+/// What a fetch found in one partition.
+pub(crate) struct ReadResult {
+    pub(crate) key: PartitionKey,
+    pub(crate) error: ErrorCode,
+    pub(crate) high_watermark: i64,
+    pub(crate) last_stable: i64,
+    pub(crate) log_start: i64,
+    /// Epoch and end offset where the reader's log parts from this one (KIP-595).
+    pub(crate) diverging: Option<(i32, i64)>,
+    /// `None` unless the reader asked for committed transactions only.
+    pub(crate) aborted: Option<Vec<AbortedTransaction>>,
+    pub(crate) slice: Option<LogSlice>,
+    /// The reader's offset is not in the active segment: waiting would not fill the answer.
+    pub(crate) behind: bool,
+}
+
+impl ReadResult {
+    fn failed(key: PartitionKey, error: ErrorCode) -> Self {
+        Self {
+            key,
+            error,
+            high_watermark: -1,
+            last_stable: -1,
+            log_start: -1,
+            diverging: None,
+            aborted: None,
+            slice: None,
+            behind: false,
+        }
+    }
+
+    /// Bytes of records.
+    pub(crate) fn len(&self) -> usize {
+        self.slice.as_ref().map_or(0, |slice| slice.len)
+    }
+
+    /// The answer must not wait for more.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.error != ErrorCode::NONE || self.diverging.is_some() || self.behind
+    }
+
+    /// An incremental answer must name the partition.
+    pub(crate) fn is_noteworthy(&self) -> bool {
+        self.len() > 0 || self.error != ErrorCode::NONE || self.diverging.is_some()
+    }
+}
+
+/// Reads every partition of the request in its order.
+pub(crate) fn read_all(ctx: &Context, partitions: &[PartitionRequest], limits: &Limits) -> Vec<ReadResult> {
+    let mut left = limits.max_bytes;
+    let mut is_first = true;
+    let mut results = Vec::with_capacity(partitions.len());
+    for request in partitions {
+        let result = match ctx.replicas.find(&request.key.0, request.key.1) {
+            Ok(partition) => {
+                let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(left);
+                read_one(ctx, &partition, request, limits, max_bytes, is_first)
+                    .unwrap_or_else(|error| ReadResult::failed(request.key.clone(), error))
+            }
+            Err(error) => ReadResult::failed(request.key.clone(), error),
+        };
+        left = left.saturating_sub(result.len());
+        is_first &= result.len() == 0;
+        results.push(result);
+    }
+    results
+}
+
+fn read_one(
+    ctx: &Context,
+    partition: &Partition,
+    request: &PartitionRequest,
+    limits: &Limits,
+    max_bytes: usize,
+    min_one_batch: bool,
+) -> Result<ReadResult, ErrorCode> {
+    if partition.is_offline() {
+        return Err(ErrorCode::KAFKA_STORAGE_ERROR);
+    }
+    let state = partition.lock();
+    state.check_epoch(request.current_leader_epoch)?;
+    let is_follower_read = limits.version >= 11 && limits.bound != ReadBound::LogEnd;
+    if !state.is_leader() && !is_follower_read {
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    let offsets = partition.offsets(&state);
+    let mut result = ReadResult::failed(request.key.clone(), ErrorCode::NONE);
+    result.high_watermark = offsets.high_watermark;
+    result.last_stable = offsets.last_stable;
+    result.log_start = offsets.log_start;
+    if let Some(diverging) = diverging(&state, request)? {
+        result.diverging = Some(diverging);
+        return Ok(result);
+    }
+    let slice = partition
+        .read(&state, request.fetch_offset, max_bytes, limits.bound, min_one_batch)
+        .map_err(|error| ctx.replicas.read_failed(partition, &error))?;
+    if limits.bound == ReadBound::LastStableOffset {
+        let upper = if slice.len == 0 { request.fetch_offset } else { slice.upper_offset };
+        let aborted = state.log.aborted_transactions(request.fetch_offset, upper);
+        result.aborted = Some(aborted.map_err(|e| ctx.replicas.storage_failed(partition, &e))?);
+    }
+    result.behind = slice.len > 0 && slice.segment.base_offset() != state.log.active_segment_base_offset();
+    result.slice = Some(slice);
+    Ok(result)
+}
+
+/// Where the reader's log and this one part, if its last epoch says that they do.
+fn diverging(state: &PartitionState, request: &PartitionRequest) -> Result<Option<(i32, i64)>, ErrorCode> {
+    if request.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    if request.fetch_offset < state.log.log_start_offset() {
+        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+    }
+    let (epoch, end) = state
+        .log
+        .end_offset_for_epoch(request.last_fetched_epoch)
+        .ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+    let parts = epoch < request.last_fetched_epoch || end < request.fetch_offset;
+    Ok(parts.then_some((epoch, end)))
+}

@@ -1,0 +1,315 @@
+//! Incremental fetch sessions (KIP-227): the broker remembers what a client follows, so that a fetch names only
+//! what changed and an answer only what is new.
+//!
+//! Invariants: a session's epoch is the one its next incremental request must carry, 1 to `i32::MAX`, wrapping
+//! to 1; a session uses topic ids or topic names, never both; partitions that returned data go to the end of the
+//! order, so that none starves when the answer is full.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use protocol::ErrorCode;
+use uuid::Uuid;
+
+/// Session id of a request that has none, or wants none.
+pub(crate) const NO_SESSION: i32 = 0;
+/// Epoch of a request that opens a session or reads once: `FetchMetadata.INITIAL_EPOCH`.
+const INITIAL_EPOCH: i32 = 0;
+/// Epoch of a request that closes its session: `FetchMetadata.FINAL_EPOCH`.
+const FINAL_EPOCH: i32 = -1;
+/// A session may be evicted for a new one after this idle time: `FetchSessionCache`'s constant.
+const EVICT_AFTER_MS: i64 = 120_000;
+
+/// How a request names a topic: by name up to version 12, by id after.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TopicKey {
+    Name(Arc<str>),
+    Id(Uuid),
+}
+
+/// A partition as a request names it.
+pub(crate) type PartitionKey = (TopicKey, i32);
+
+/// What a request says of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionRequest {
+    pub(crate) key: PartitionKey,
+    /// -1 when the client does not know it.
+    pub(crate) current_leader_epoch: i32,
+    pub(crate) fetch_offset: i64,
+    /// -1 when the client does not know it.
+    pub(crate) last_fetched_epoch: i32,
+    pub(crate) log_start_offset: i64,
+    pub(crate) max_bytes: i32,
+}
+
+struct Cached {
+    request: PartitionRequest,
+    order: u64,
+    /// What the client was told last; `None` makes the next answer name the partition.
+    told: Option<(i64, i64)>,
+}
+
+/// A client's session.
+pub(crate) struct Session {
+    id: i32,
+    epoch: i32,
+    uses_ids: bool,
+    last_used_ms: i64,
+    partitions: HashMap<PartitionKey, Cached>,
+    order: BTreeMap<u64, PartitionKey>,
+    next_order: u64,
+}
+
+impl Session {
+    fn upsert(&mut self, request: PartitionRequest) {
+        match self.partitions.get_mut(&request.key) {
+            Some(cached) => cached.request = request,
+            None => {
+                let order = self.next_order;
+                self.next_order += 1;
+                self.order.insert(order, request.key.clone());
+                self.partitions.insert(request.key.clone(), Cached { request, order, told: None });
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &PartitionKey) {
+        if let Some(cached) = self.partitions.remove(key) {
+            self.order.remove(&cached.order);
+        }
+    }
+
+    fn in_order(&self) -> Vec<PartitionRequest> {
+        self.order.values().filter_map(|key| self.partitions.get(key)).map(|c| c.request.clone()).collect()
+    }
+
+    /// Whether an incremental answer must name the partition, and remembers what it then says.
+    ///
+    /// `noteworthy`: it has records, an error, a diverging epoch or a preferred replica.
+    pub(crate) fn tell(
+        &mut self,
+        key: &PartitionKey,
+        high_watermark: i64,
+        log_start: i64,
+        noteworthy: bool,
+        has_records: bool,
+        is_error: bool,
+    ) -> bool {
+        let next_order = self.next_order;
+        let Some(cached) = self.partitions.get_mut(key) else { return true };
+        let now = (high_watermark, log_start);
+        let name = noteworthy || cached.told != Some(now);
+        // After an error the next good answer is news.
+        cached.told = if is_error { None } else { Some(now) };
+        if has_records {
+            self.order.remove(&cached.order);
+            cached.order = next_order;
+            self.order.insert(next_order, key.clone());
+            self.next_order += 1;
+        }
+        name
+    }
+}
+
+/// What a fetch request is to read, and how its answer is to be written.
+pub(crate) struct FetchContext {
+    /// What to read, in order.
+    pub(crate) partitions: Vec<PartitionRequest>,
+    /// Session id for the answer; 0 for none.
+    pub(crate) session_id: i32,
+    /// The session, when the answer must be remembered.
+    pub(crate) session: Option<Arc<Mutex<Session>>>,
+    /// Only what changed is to be named.
+    pub(crate) incremental: bool,
+}
+
+/// All sessions of a node.
+pub(crate) struct FetchSessions {
+    slots: usize,
+    cache: Mutex<HashMap<i32, Arc<Mutex<Session>>>>,
+}
+
+/// A fetch request's session part.
+pub(crate) struct SessionRequest {
+    pub(crate) id: i32,
+    pub(crate) epoch: i32,
+    /// Version 13 and later.
+    pub(crate) uses_ids: bool,
+    pub(crate) partitions: Vec<PartitionRequest>,
+    pub(crate) forgotten: Vec<PartitionKey>,
+}
+
+impl FetchSessions {
+    /// `slots` is `max.incremental.fetch.session.cache.slots`.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { slots, cache: Mutex::new(HashMap::new()) }
+    }
+
+    /// Finds, opens or closes the session that a request speaks of.
+    pub(crate) fn resolve(&self, request: SessionRequest, now_ms: i64) -> Result<FetchContext, ErrorCode> {
+        if request.epoch == INITIAL_EPOCH || request.epoch == FINAL_EPOCH {
+            if request.id != NO_SESSION {
+                self.cache.lock().remove(&request.id);
+            }
+            if request.epoch == FINAL_EPOCH {
+                return Ok(sessionless(request.partitions));
+            }
+            return Ok(self.open(request, now_ms));
+        }
+        if request.id == NO_SESSION {
+            return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        }
+        let session = self.cache.lock().get(&request.id).cloned().ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        let mut locked = session.lock();
+        if locked.epoch != request.epoch {
+            return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        }
+        if locked.uses_ids != request.uses_ids {
+            return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+        }
+        locked.last_used_ms = now_ms;
+        for partition in request.partitions {
+            locked.upsert(partition);
+        }
+        for key in &request.forgotten {
+            locked.remove(key);
+        }
+        if locked.partitions.is_empty() {
+            // Nothing left to remember: the session ends with this answer.
+            self.cache.lock().remove(&request.id);
+            return Ok(sessionless(Vec::new()));
+        }
+        locked.epoch = if locked.epoch == i32::MAX { 1 } else { locked.epoch + 1 };
+        let partitions = locked.in_order();
+        drop(locked);
+        Ok(FetchContext { partitions, session_id: request.id, session: Some(session), incremental: true })
+    }
+
+    fn open(&self, request: SessionRequest, now_ms: i64) -> FetchContext {
+        if request.partitions.is_empty() {
+            return sessionless(request.partitions);
+        }
+        let mut cache = self.cache.lock();
+        if cache.len() >= self.slots && !evict(&mut cache, request.partitions.len(), now_ms) {
+            return sessionless(request.partitions);
+        }
+        let id = loop {
+            let id = random_id();
+            if !cache.contains_key(&id) {
+                break id;
+            }
+        };
+        let mut session = Session {
+            id,
+            epoch: 1,
+            uses_ids: request.uses_ids,
+            last_used_ms: now_ms,
+            partitions: HashMap::new(),
+            order: BTreeMap::new(),
+            next_order: 0,
+        };
+        for partition in &request.partitions {
+            session.upsert(partition.clone());
+        }
+        let session_id = session.id;
+        let session = Arc::new(Mutex::new(session));
+        cache.insert(id, session.clone());
+        FetchContext { partitions: request.partitions, session_id, session: Some(session), incremental: false }
+    }
+}
+
+fn sessionless(partitions: Vec<PartitionRequest>) -> FetchContext {
+    FetchContext { partitions, session_id: NO_SESSION, session: None, incremental: false }
+}
+
+/// Makes room for a session of `size` partitions: the longest idle one beyond the limit goes, or a smaller one.
+fn evict(cache: &mut HashMap<i32, Arc<Mutex<Session>>>, size: usize, now_ms: i64) -> bool {
+    let oldest = cache.iter().map(|(id, s)| (s.lock().last_used_ms, *id)).min();
+    if let Some((used_ms, id)) = oldest
+        && now_ms - used_ms > EVICT_AFTER_MS
+    {
+        cache.remove(&id);
+        return true;
+    }
+    let smallest = cache.iter().map(|(id, s)| (s.lock().partitions.len(), *id)).min();
+    match smallest {
+        Some((len, id)) if len < size => {
+            cache.remove(&id);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A positive id that a client cannot guess.
+fn random_id() -> i32 {
+    let random = getrandom::u32().expect("the system has a random source");
+    (random & 0x7fff_ffff).max(1) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(index: i32) -> PartitionRequest {
+        PartitionRequest {
+            key: (TopicKey::Id(Uuid::from_u128(7)), index),
+            current_leader_epoch: -1,
+            fetch_offset: 0,
+            last_fetched_epoch: -1,
+            log_start_offset: -1,
+            max_bytes: 1024,
+        }
+    }
+
+    fn request(id: i32, epoch: i32, partitions: Vec<PartitionRequest>) -> SessionRequest {
+        SessionRequest { id, epoch, uses_ids: true, partitions, forgotten: vec![] }
+    }
+
+    #[test]
+    fn epochs_must_follow_each_other() {
+        let sessions = FetchSessions::new(10);
+        let opened = sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap();
+        let id = opened.session_id;
+        assert!(id > 0 && !opened.incremental);
+        let next = sessions.resolve(request(id, 1, vec![partition(1)]), 0).ok().unwrap();
+        assert!(next.incremental);
+        assert_eq!(next.partitions.len(), 2);
+        assert_eq!(
+            sessions.resolve(request(id, 1, vec![]), 0).err(),
+            Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH)
+        );
+        assert_eq!(
+            sessions.resolve(request(id + 1, 1, vec![]), 0).err(),
+            Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+        );
+        assert_eq!(sessions.resolve(request(0, 5, vec![]), 0).err(), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        let closed = sessions.resolve(request(id, -1, vec![]), 0).ok().unwrap();
+        assert_eq!(closed.session_id, 0);
+        assert_eq!(sessions.resolve(request(id, 2, vec![]), 0).err(), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+    }
+
+    #[test]
+    fn partitions_with_records_go_to_the_end_and_only_news_is_told() {
+        let sessions = FetchSessions::new(10);
+        let opened = sessions.resolve(request(0, 0, vec![partition(0), partition(1)]), 0).ok().unwrap();
+        let session = opened.session.unwrap();
+        assert!(session.lock().tell(&partition(0).key, 5, 0, true, true, false));
+        assert!(session.lock().tell(&partition(1).key, 5, 0, false, false, false));
+        let next = sessions.resolve(request(opened.session_id, 1, vec![]), 0).ok().unwrap();
+        let order: Vec<_> = next.partitions.iter().map(|p| p.key.1).collect();
+        assert_eq!(order, [1, 0]);
+        assert!(!session.lock().tell(&partition(1).key, 5, 0, false, false, false));
+        assert!(session.lock().tell(&partition(1).key, 6, 0, false, false, false));
+    }
+
+    #[test]
+    fn a_full_cache_gives_no_session() {
+        let sessions = FetchSessions::new(1);
+        assert_ne!(sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap().session_id, 0);
+        assert_eq!(sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap().session_id, 0);
+        assert_ne!(sessions.resolve(request(0, 0, vec![partition(0)]), 200_000).ok().unwrap().session_id, 0);
+    }
+}

@@ -1,0 +1,230 @@
+//! The broker's life as the controller sees it: registered, unfenced, kept alive by heartbeats, leaving in order.
+//!
+//!   register → heartbeat (want fence) until caught up → apply the metadata → heartbeat (want no fence) → running
+//!   running → heartbeat (want shut down) until the controller says so → stopped
+//!
+//! Source: `BrokerLifecycleManager`, KIP-631, KIP-841.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use protocol::messages::broker_registration_request::{Feature, Listener};
+use protocol::messages::{
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerId, BrokerRegistrationRequest,
+    BrokerRegistrationResponse,
+};
+use protocol::{ErrorCode, StrBytes, features};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::config::BrokerConfig;
+use crate::controller_channel::{CallError, ControllerChannel, send};
+use crate::metadata_cache::MetadataCache;
+use crate::replica::manager::ReplicaManager;
+
+const BROKER_REGISTRATION: i16 = 62;
+const BROKER_REGISTRATION_VERSION: i16 = 4;
+const BROKER_HEARTBEAT: i16 = 63;
+const BROKER_HEARTBEAT_VERSION: i16 = 1;
+/// First pause before a registration or heartbeat is tried again; doubles up to the heartbeat interval.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+/// Pause between heartbeats of a broker that waits to be released.
+const SHUTDOWN_HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// The controller refused for good.
+    #[error("the controller refused the registration of broker {id}: {code:?} {name}")]
+    Refused {
+        /// `node.id`.
+        id: i32,
+        /// Kafka's code.
+        code: i16,
+        /// Its name.
+        name: &'static str,
+    },
+    /// No controller answered in `initial.broker.registration.timeout.ms`.
+    #[error("the broker was not registered within {0:?}: is a controller running?")]
+    TimedOut(Duration),
+}
+
+/// A registered broker.
+pub(crate) struct Lifecycle {
+    channel: Arc<dyn ControllerChannel>,
+    metadata: Arc<MetadataCache>,
+    replicas: Arc<ReplicaManager>,
+    node_id: i32,
+    epoch: AtomicI64,
+    registered_at: i64,
+    interval: Duration,
+}
+
+impl Lifecycle {
+    /// Registers the broker. `previous_epoch` is that of the last clean shutdown, -1 after a crash.
+    pub(crate) async fn register(
+        config: &BrokerConfig,
+        channel: Arc<dyn ControllerChannel>,
+        metadata: Arc<MetadataCache>,
+        replicas: Arc<ReplicaManager>,
+        previous_epoch: i64,
+    ) -> Result<Self, RegistrationError> {
+        let request = registration(config, &replicas, previous_epoch);
+        let client_id = config.node_id.to_string();
+        let deadline = Instant::now() + config.registration_timeout;
+        let mut pause = RETRY_MIN;
+        loop {
+            let sent = send::<_, BrokerRegistrationResponse>(
+                &*channel,
+                BROKER_REGISTRATION,
+                BROKER_REGISTRATION_VERSION,
+                &client_id,
+                &request,
+            );
+            match sent.await {
+                Ok((response, committed_offset)) if response.error_code == 0 => {
+                    return Ok(Self {
+                        channel,
+                        metadata,
+                        replicas,
+                        node_id: config.node_id,
+                        epoch: AtomicI64::new(response.broker_epoch),
+                        registered_at: committed_offset,
+                        interval: config.heartbeat_interval,
+                    });
+                }
+                Ok((response, _)) => {
+                    let code = ErrorCode(response.error_code);
+                    if matches!(code, ErrorCode::INCONSISTENT_CLUSTER_ID | ErrorCode::UNSUPPORTED_VERSION) {
+                        let (id, name) = (config.node_id, code.name());
+                        return Err(RegistrationError::Refused { id, code: code.code(), name });
+                    }
+                    tracing::info!("broker registration is tried again: {}", code.name());
+                }
+                Err(e) => tracing::debug!("broker registration is tried again: {e}"),
+            }
+            if Instant::now() >= deadline {
+                return Err(RegistrationError::TimedOut(config.registration_timeout));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(config.heartbeat_interval);
+        }
+    }
+
+    /// Metadata offset of the registration.
+    pub(crate) fn registered_at(&self) -> i64 {
+        self.registered_at
+    }
+
+    /// The epoch of the registration.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Asks to be unfenced until it is so.
+    pub(crate) async fn unfence(&self) {
+        let mut pause = RETRY_MIN;
+        loop {
+            match self.heartbeat(false, false).await {
+                Ok((response, offset)) if response.error_code == 0 && !response.is_fenced => {
+                    self.metadata.wait_for(offset).await;
+                    return;
+                }
+                Ok(_) => {}
+                Err(e) => tracing::debug!("heartbeat failed: {e}"),
+            }
+            // The metadata moves on by itself; ask again soon.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(self.interval);
+        }
+    }
+
+    /// Sends heartbeats until cancelled; one goes out at once when a directory fails.
+    pub(crate) async fn keep_alive(&self, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(self.interval) => {}
+                () = self.replicas.wait_for_dir_failure() => {}
+            }
+            match self.heartbeat(false, false).await {
+                Ok((response, _)) if response.error_code != 0 => {
+                    tracing::warn!("heartbeat refused: {}", ErrorCode(response.error_code).name());
+                }
+                Ok(_) => {}
+                Err(e) => tracing::warn!("heartbeat failed: {e}"),
+            }
+        }
+    }
+
+    /// Leaves in order: the controller moves leaderships away first. Gives up after `grace`.
+    pub(crate) async fn shut_down(&self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        while Instant::now() < deadline {
+            match self.heartbeat(false, true).await {
+                Ok((response, _)) if response.should_shut_down || response.error_code != 0 => return,
+                Ok(_) => {}
+                Err(e) => tracing::debug!("heartbeat failed: {e}"),
+            }
+            tokio::time::sleep(SHUTDOWN_HEARTBEAT).await;
+        }
+        tracing::warn!("the controller did not release the broker within {grace:?}");
+    }
+
+    async fn heartbeat(
+        &self,
+        want_fence: bool,
+        want_shut_down: bool,
+    ) -> Result<(BrokerHeartbeatResponse, i64), CallError> {
+        let request = BrokerHeartbeatRequest::default()
+            .with_broker_id(BrokerId(self.node_id))
+            .with_broker_epoch(self.epoch())
+            .with_current_metadata_offset(self.metadata.applied_offset())
+            .with_want_fence(want_fence)
+            .with_want_shut_down(want_shut_down)
+            .with_offline_log_dirs(self.replicas.offline_dirs());
+        let client_id = self.node_id.to_string();
+        send(&*self.channel, BROKER_HEARTBEAT, BROKER_HEARTBEAT_VERSION, &client_id, &request).await
+    }
+}
+
+fn registration(config: &BrokerConfig, replicas: &ReplicaManager, previous_epoch: i64) -> BrokerRegistrationRequest {
+    let text = |s: &str| StrBytes::from_string(s.to_owned());
+    let listeners = config
+        .listeners
+        .iter()
+        .map(|listener| {
+            Listener::default()
+                .with_name(text(&listener.name))
+                .with_host(text(&listener.advertised_host))
+                .with_port(listener.advertised_port)
+                .with_security_protocol(listener.security_protocol)
+        })
+        .collect();
+    let supported = features::FEATURES
+        .iter()
+        .map(|feature| {
+            Feature::default()
+                .with_name(StrBytes::from_static_str(feature.name))
+                .with_min_supported_version(feature.min)
+                .with_max_supported_version(feature.max)
+        })
+        .collect();
+    let mut incarnation = [0; 16];
+    getrandom::fill(&mut incarnation).expect("the system has a random source");
+    BrokerRegistrationRequest::default()
+        .with_broker_id(BrokerId(config.node_id))
+        .with_cluster_id(text(&config.cluster_id))
+        .with_incarnation_id(uuid::Builder::from_random_bytes(incarnation).into_uuid())
+        .with_listeners(listeners)
+        .with_features(supported)
+        .with_rack(config.rack.as_deref().map(text))
+        .with_log_dirs(online_dirs(replicas))
+        .with_previous_broker_epoch(previous_epoch)
+}
+
+fn online_dirs(replicas: &ReplicaManager) -> Vec<Uuid> {
+    replicas.dirs().iter().filter(|dir| !dir.is_offline()).map(|dir| dir.id).collect()
+}

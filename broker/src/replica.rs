@@ -1,0 +1,6 @@
+//! The replicas of this node.
+
+pub(crate) mod dir_state;
+pub(crate) mod manager;
+pub(crate) mod partition;
+pub(crate) mod waiters;

@@ -1,0 +1,64 @@
+//! The checkpoint files of the log directories, written from the replicas of the moment.
+//!
+//! Written when something changed only, so that an idle node writes nothing.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use storage::TopicPartition;
+use storage::dirs::Checkpoint;
+
+use crate::replica::manager::ReplicaManager;
+
+type Offsets = HashMap<TopicPartition, i64>;
+
+/// What was written last, per directory and kind.
+#[derive(Default)]
+pub(crate) struct Checkpoints {
+    written: Mutex<HashMap<(usize, &'static str), Offsets>>,
+}
+
+impl Checkpoints {
+    /// Writes one kind of checkpoint in every directory. An IO error takes the directory offline.
+    pub(crate) fn write(&self, replicas: &ReplicaManager, kind: Checkpoint) {
+        let mut written = self.written.lock();
+        let partitions = replicas.all();
+        for (at, dir) in replicas.dirs().iter().enumerate().filter(|(_, dir)| !dir.is_offline()) {
+            let here = partitions.iter().filter(|p| p.log_dir == at);
+            let offsets: Offsets = here.filter_map(|p| Some((p.name.clone(), offset(p, kind)?))).collect();
+            let key = (at, kind.file_name());
+            if written.get(&key).map_or(offsets.is_empty(), |last| *last == offsets) {
+                continue;
+            }
+            let entries = offsets.iter().map(|(name, offset)| (name, *offset));
+            match dir.dir.write_checkpoint(kind, entries) {
+                Ok(()) => {
+                    written.insert(key, offsets);
+                }
+                Err(error) => replicas.dir_failed(at, &error),
+            }
+        }
+    }
+
+    /// Writes all of them.
+    pub(crate) fn write_all(&self, replicas: &ReplicaManager) {
+        for kind in [Checkpoint::RecoveryPoint, Checkpoint::LogStartOffset, Checkpoint::HighWatermark] {
+            self.write(replicas, kind);
+        }
+    }
+}
+
+/// What the checkpoint says of a partition; `None` leaves it out.
+fn offset(partition: &crate::replica::partition::Partition, kind: Checkpoint) -> Option<i64> {
+    match kind {
+        Checkpoint::HighWatermark => Some(partition.high_watermark()),
+        Checkpoint::RecoveryPoint => Some(partition.lock().log.recovery_point()),
+        Checkpoint::LogStartOffset => {
+            let state = partition.lock();
+            let start = state.log.log_start_offset();
+            // As Kafka: only what the name of the first segment does not say already.
+            (start > state.log.first_segment_base_offset()).then_some(start)
+        }
+        Checkpoint::Cleaner => None,
+    }
+}

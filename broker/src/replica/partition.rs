@@ -1,0 +1,307 @@
+//! One replica of a partition on this node: its log, its role, and who waits for it.
+//!
+//! Everything that changes together is under one short lock, which is never held across an await: the log, the
+//! role and the epochs. The high watermark and the log end are also readable without it.
+//!
+//! Invariants: log start <= last stable offset <= high watermark <= log end; only a leader appends for clients;
+//! the high watermark of a leader moves only while the in-sync set has `min.insync.replicas` members (KIP-966).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use metadata::partition::PartitionRegistration;
+use parking_lot::{Mutex, MutexGuard};
+use protocol::ErrorCode;
+use storage::{
+    AppendArgs, AppendError, AppendInfo, AppendOrigin, Log, LogSlice, ReadError, StorageError, TopicPartition,
+};
+use uuid::Uuid;
+
+use crate::config::TopicSettings;
+use crate::replica::waiters::Waiters;
+
+/// A follower as its leader sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FollowerState {
+    /// Where it fetched last: everything below is in its log.
+    pub(crate) log_end_offset: i64,
+}
+
+/// What this replica is.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// Not told yet, or the partition has no leader.
+    None,
+    Leader {
+        /// First offset of this leader's epoch.
+        epoch_start_offset: i64,
+        followers: BTreeMap<i32, FollowerState>,
+    },
+    Follower,
+}
+
+/// The mutable part of a partition.
+pub(crate) struct PartitionState {
+    pub(crate) log: Log,
+    pub(crate) role: Role,
+    pub(crate) leader: i32,
+    pub(crate) leader_epoch: i32,
+    pub(crate) partition_epoch: i32,
+    pub(crate) isr: Vec<i32>,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) settings: Arc<TopicSettings>,
+}
+
+/// One replica of a partition.
+pub struct Partition {
+    /// Topic and index.
+    pub name: TopicPartition,
+    /// Id of the topic.
+    pub topic_id: Uuid,
+    /// Which of the node's log directories holds it.
+    pub log_dir: usize,
+    node_id: i32,
+    state: Mutex<PartitionState>,
+    high_watermark: AtomicI64,
+    log_end_offset: AtomicI64,
+    offline: AtomicBool,
+    pub(crate) waiters: Arc<Waiters>,
+}
+
+/// Offsets of a partition at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offsets {
+    pub(crate) log_start: i64,
+    pub(crate) last_stable: i64,
+    pub(crate) high_watermark: i64,
+    pub(crate) log_end: i64,
+}
+
+/// Up to where a reader may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadBound {
+    HighWatermark,
+    LastStableOffset,
+    LogEnd,
+}
+
+impl Partition {
+    /// A replica that was just opened or created; `high_watermark` is from the checkpoint.
+    pub(crate) fn new(
+        name: TopicPartition,
+        topic_id: Uuid,
+        log_dir: usize,
+        node_id: i32,
+        log: Log,
+        high_watermark: i64,
+        settings: Arc<TopicSettings>,
+    ) -> Self {
+        let high_watermark = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
+        Self {
+            name,
+            topic_id,
+            log_dir,
+            node_id,
+            high_watermark: AtomicI64::new(high_watermark),
+            log_end_offset: AtomicI64::new(log.log_end_offset()),
+            offline: AtomicBool::new(false),
+            state: Mutex::new(PartitionState {
+                log,
+                role: Role::None,
+                leader: -1,
+                leader_epoch: -1,
+                partition_epoch: -1,
+                isr: Vec::new(),
+                replicas: Vec::new(),
+                settings,
+            }),
+            waiters: Arc::new(Waiters::default()),
+        }
+    }
+
+    /// Locks the log and the role. Keep it short: the data path of every client takes this lock.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PartitionState> {
+        self.state.lock()
+    }
+
+    /// Offset below which every record is committed.
+    pub(crate) fn high_watermark(&self) -> i64 {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// Takes the replica out of service: its directory failed.
+    pub(crate) fn set_offline(&self) {
+        self.offline.store(true, Ordering::Release);
+        self.waiters.wake_all();
+    }
+
+    /// The replica is no longer this node's: whoever waits for it must look again.
+    pub(crate) fn resign(&self) {
+        self.lock().role = Role::None;
+        self.waiters.wake_all();
+    }
+
+    /// Whether the directory of the replica failed.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    /// Makes this replica what the registration says. Says whether leadership came or went.
+    pub(crate) fn apply(&self, registration: &PartitionRegistration) -> Result<Applied, StorageError> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if registration.partition_epoch < state.partition_epoch {
+            return Ok(Applied::Unchanged);
+        }
+        state.partition_epoch = registration.partition_epoch;
+        state.replicas = registration.replicas.clone();
+        state.isr = registration.isr.clone();
+        let new_epoch = registration.leader_epoch != state.leader_epoch;
+        state.leader_epoch = registration.leader_epoch;
+        state.leader = registration.leader;
+        let applied = if registration.leader == self.node_id {
+            if new_epoch || !matches!(state.role, Role::Leader { .. }) {
+                let epoch_start_offset = state.log.log_end_offset();
+                state.log.assign_leader_epoch(registration.leader_epoch, epoch_start_offset)?;
+                state.role = Role::Leader { epoch_start_offset, followers: BTreeMap::new() };
+                Applied::Leads
+            } else {
+                Applied::Unchanged
+            }
+        } else {
+            let led = matches!(state.role, Role::Leader { .. });
+            state.role = if registration.leader < 0 { Role::None } else { Role::Follower };
+            if led { Applied::Resigned } else { Applied::Unchanged }
+        };
+        self.advance_high_watermark(state);
+        if applied != Applied::Unchanged {
+            self.waiters.wake_all();
+        }
+        Ok(applied)
+    }
+
+    /// The topic's settings of this moment.
+    pub(crate) fn settings(&self) -> Arc<TopicSettings> {
+        self.lock().settings.clone()
+    }
+
+    /// Hands new topic settings to the log.
+    pub(crate) fn set_settings(&self, settings: &Arc<TopicSettings>) {
+        let mut state = self.lock();
+        state.settings = settings.clone();
+        state.log.set_config(settings.log.clone());
+    }
+
+    /// Appends validated batches as leader and wakes who waits for them.
+    ///
+    /// Errors are Kafka's codes for a Produce answer; an IO error is reported through `on_io_error`.
+    pub(crate) fn append_as_leader(
+        &self,
+        state: &mut PartitionState,
+        records: &mut [u8],
+        origin: AppendOrigin,
+        now_ms: i64,
+    ) -> Result<AppendInfo, AppendError> {
+        let args = AppendArgs { leader_epoch: state.leader_epoch, now_ms, origin };
+        let info = state.log.append_as_leader(records, args)?;
+        if !info.duplicate {
+            self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
+            self.advance_high_watermark(state);
+            self.waiters.arrived(info.bytes as i64);
+        }
+        Ok(info)
+    }
+
+    /// Moves the high watermark to the smallest log end of the in-sync replicas.
+    pub(crate) fn advance_high_watermark(&self, state: &mut PartitionState) {
+        let Role::Leader { followers, .. } = &state.role else { return };
+        if state.isr.len() < state.min_isr() {
+            return;
+        }
+        let log_end = state.log.log_end_offset();
+        let committed = state
+            .isr
+            .iter()
+            .filter(|id| **id != self.node_id)
+            .map(|id| followers.get(id).map_or(0, |f| f.log_end_offset))
+            .fold(log_end, i64::min);
+        if committed > self.high_watermark() {
+            self.high_watermark.store(committed, Ordering::Release);
+            state.log.set_high_watermark(committed);
+            self.waiters.committed(committed);
+            if state.isr.len() > 1 {
+                // What was appended before can be read only now, by how much is for the reader to find out.
+                self.waiters.arrived(i64::MAX);
+            }
+        }
+    }
+
+    /// Offsets, all of one moment.
+    pub(crate) fn offsets(&self, state: &PartitionState) -> Offsets {
+        let high_watermark = self.high_watermark();
+        Offsets {
+            log_start: state.log.log_start_offset(),
+            last_stable: state.log.first_unstable_offset().map_or(high_watermark, |o| o.min(high_watermark)),
+            high_watermark,
+            log_end: state.log.log_end_offset(),
+        }
+    }
+
+    /// Finds the records from `offset` on.
+    pub(crate) fn read(
+        &self,
+        state: &PartitionState,
+        offset: i64,
+        max_bytes: usize,
+        bound: ReadBound,
+        min_one_batch: bool,
+    ) -> Result<LogSlice, ReadError> {
+        let offsets = self.offsets(state);
+        state.log.read(offset, max_bytes, offsets.bound(bound), min_one_batch)
+    }
+}
+
+impl PartitionState {
+    /// `min.insync.replicas`, at most the number of replicas.
+    pub(crate) fn min_isr(&self) -> usize {
+        self.settings.min_insync_replicas.min(self.replicas.len().max(1))
+    }
+
+    /// Whether this node leads the partition.
+    pub(crate) fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader { .. })
+    }
+
+    /// Checks the leader epoch that a client believes in; -1 is not checked (KIP-320).
+    pub(crate) fn check_epoch(&self, current_leader_epoch: i32) -> Result<(), ErrorCode> {
+        if current_leader_epoch < 0 || current_leader_epoch == self.leader_epoch {
+            Ok(())
+        } else if current_leader_epoch < self.leader_epoch {
+            Err(ErrorCode::FENCED_LEADER_EPOCH)
+        } else {
+            Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
+        }
+    }
+}
+
+impl Offsets {
+    /// The offset that a reader stops before.
+    pub(crate) fn bound(&self, bound: ReadBound) -> i64 {
+        match bound {
+            ReadBound::HighWatermark => self.high_watermark,
+            ReadBound::LastStableOffset => self.last_stable,
+            ReadBound::LogEnd => self.log_end,
+        }
+    }
+}
+
+/// What applying a registration changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    Unchanged,
+    /// This node leads the partition in a new epoch.
+    Leads,
+    /// This node led it and does so no more.
+    Resigned,
+}

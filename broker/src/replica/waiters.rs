@@ -1,0 +1,185 @@
+//! Requests that wait for a partition: fetches for bytes, produces and deletions for an offset to be committed.
+//!
+//! The purgatory of Kafka (`DelayedOperationPurgatory`) without its timer: a waiting request is a future that
+//! registers here, sleeps until its own deadline, and looks again when an append or the high watermark wakes it.
+//! A partition that nobody waits for pays one atomic load per append.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// One waiting request; may be registered with many partitions.
+#[derive(Default)]
+pub(crate) struct Wait {
+    notify: Notify,
+    /// Bytes that must still arrive before the request is worth another look.
+    missing: AtomicI64,
+}
+
+impl Wait {
+    /// A fetch that lacks `missing` bytes; 0 wakes at any change.
+    pub(crate) fn for_bytes(missing: i64) -> Arc<Self> {
+        Arc::new(Self { notify: Notify::new(), missing: AtomicI64::new(missing) })
+    }
+
+    /// A request that waits for offsets.
+    pub(crate) fn for_offsets() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// From now on the fetch lacks `missing` bytes.
+    pub(crate) fn expect(&self, missing: i64) {
+        self.missing.store(missing, Ordering::Relaxed);
+    }
+
+    /// Waits to be woken. A wake-up before the call counts.
+    pub(crate) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    fn arrived(&self, bytes: i64) {
+        if self.missing.fetch_sub(bytes.min(i64::from(i32::MAX)), Ordering::Relaxed) <= bytes {
+            self.notify.notify_one();
+        }
+    }
+}
+
+struct CommitWait {
+    /// The high watermark that satisfies the request.
+    offset: i64,
+    wait: Arc<Wait>,
+}
+
+impl PartialEq for CommitWait {
+    fn eq(&self, other: &Self) -> bool {
+        self.offset == other.offset
+    }
+}
+impl Eq for CommitWait {}
+impl PartialOrd for CommitWait {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for CommitWait {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.offset.cmp(&other.offset)
+    }
+}
+
+/// The requests that wait for one partition.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    count: AtomicUsize,
+    fetches: Mutex<Vec<Arc<Wait>>>,
+    commits: Mutex<BinaryHeap<Reverse<CommitWait>>>,
+}
+
+impl Waiters {
+    /// Registers a fetch until the guard is dropped.
+    pub(crate) fn add_fetch(self: &Arc<Self>, wait: &Arc<Wait>) -> FetchRegistration {
+        self.fetches.lock().push(wait.clone());
+        self.count.fetch_add(1, Ordering::SeqCst);
+        FetchRegistration { waiters: self.clone(), wait: wait.clone() }
+    }
+
+    /// Registers a request that is satisfied once the high watermark reaches `offset`.
+    pub(crate) fn add_commit(&self, offset: i64, wait: Arc<Wait>) {
+        self.commits.lock().push(Reverse(CommitWait { offset, wait }));
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// `bytes` more can be read.
+    pub(crate) fn arrived(&self, bytes: i64) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            for wait in self.fetches.lock().iter() {
+                wait.arrived(bytes);
+            }
+        }
+    }
+
+    /// The high watermark reached `offset`.
+    pub(crate) fn committed(&self, offset: i64) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut commits = self.commits.lock();
+        while commits.peek().is_some_and(|Reverse(next)| next.offset <= offset) {
+            if let Some(Reverse(done)) = commits.pop() {
+                done.wait.notify.notify_one();
+                self.count.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Leadership, epoch or existence changed: everyone must look again.
+    pub(crate) fn wake_all(&self) {
+        for wait in self.fetches.lock().iter() {
+            wait.notify.notify_one();
+        }
+        let commits: Vec<_> = self.commits.lock().drain().collect();
+        self.count.fetch_sub(commits.len(), Ordering::SeqCst);
+        for Reverse(commit) in commits {
+            commit.wait.notify.notify_one();
+        }
+    }
+}
+
+/// A fetch's place in the list of one partition.
+pub(crate) struct FetchRegistration {
+    waiters: Arc<Waiters>,
+    wait: Arc<Wait>,
+}
+
+impl Drop for FetchRegistration {
+    fn drop(&mut self) {
+        let mut fetches = self.waiters.fetches.lock();
+        if let Some(at) = fetches.iter().position(|w| Arc::ptr_eq(w, &self.wait)) {
+            fetches.swap_remove(at);
+            self.waiters.count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_woken(wait: &Wait) -> bool {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(wait.woken()).poll(&mut cx).is_ready()
+    }
+    use std::future::Future;
+
+    #[test]
+    fn a_fetch_wakes_when_its_bytes_are_there() {
+        let waiters = Arc::new(Waiters::default());
+        let wait = Wait::for_bytes(100);
+        let registration = waiters.add_fetch(&wait);
+        waiters.arrived(60);
+        assert!(!is_woken(&wait));
+        waiters.arrived(40);
+        assert!(is_woken(&wait));
+        drop(registration);
+        assert_eq!(waiters.count.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn commits_wake_as_a_prefix() {
+        let waiters = Waiters::default();
+        let waits: Vec<_> = (0..3).map(|_| Wait::for_offsets()).collect();
+        for (i, wait) in waits.iter().enumerate() {
+            waiters.add_commit(10 - i as i64, wait.clone());
+        }
+        waiters.committed(9);
+        let woken: Vec<_> = waits.iter().map(|w| is_woken(w)).collect();
+        assert_eq!(woken, [false, true, true]);
+        waiters.wake_all();
+        assert!(is_woken(&waits[0]));
+        assert_eq!(waiters.count.load(Ordering::SeqCst), 0);
+    }
+}
