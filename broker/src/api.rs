@@ -5,6 +5,7 @@
 //! change the cluster go to the controller as they came.
 
 pub(crate) mod alter_configs;
+pub(crate) mod alter_requests;
 pub(crate) mod api_versions;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
@@ -41,6 +42,7 @@ use protocol::versions::{self, ApiKey, Listener};
 use protocol::{Decodable, Encodable, guard};
 
 use crate::context::Context;
+use crate::group::{ClientContext, GroupCoordinator, Reply};
 
 /// The APIs that are served; all others are neither advertised nor taken.
 pub(crate) const SERVED: &[i16] = &[
@@ -178,29 +180,49 @@ impl Call {
         match self.key {
             ApiKey::LIST_OFFSETS => self.run(list_offsets::handle),
             ApiKey::METADATA => self.run(metadata::handle),
-            ApiKey::OFFSET_COMMIT => self.run(offset_commit::handle),
-            ApiKey::OFFSET_FETCH => self.run(offset_fetch::handle),
+            ApiKey::OFFSET_COMMIT => self.run_group(offset_commit::handle),
+            ApiKey::OFFSET_FETCH => self.run_group(offset_fetch::handle),
             ApiKey::FIND_COORDINATOR => self.run(find_coordinator::handle),
-            ApiKey::JOIN_GROUP => self.run(join_group::handle),
-            ApiKey::HEARTBEAT => self.run(heartbeat::handle),
-            ApiKey::LEAVE_GROUP => self.run(leave_group::handle),
-            ApiKey::SYNC_GROUP => self.run(sync_group::handle),
-            ApiKey::DESCRIBE_GROUPS => self.run(describe_groups::handle),
-            ApiKey::LIST_GROUPS => self.run(list_groups::handle),
-            ApiKey::DELETE_GROUPS => self.run(delete_groups::handle),
-            ApiKey::OFFSET_DELETE => self.run(offset_delete::handle),
+            ApiKey::JOIN_GROUP => self.run_group(join_group::handle),
+            ApiKey::HEARTBEAT => self.run_group(heartbeat::handle),
+            ApiKey::LEAVE_GROUP => self.run_group(leave_group::handle),
+            ApiKey::SYNC_GROUP => self.run_group(sync_group::handle),
+            ApiKey::DESCRIBE_GROUPS => self.run_group(describe_groups::handle),
+            ApiKey::LIST_GROUPS => self.run_group(list_groups::handle),
+            ApiKey::DELETE_GROUPS => self.run_group(delete_groups::handle),
+            ApiKey::OFFSET_DELETE => self.run_group(offset_delete::handle),
             ApiKey::DELETE_RECORDS => self.run(delete_records::handle),
             ApiKey::INIT_PRODUCER_ID => self.run(init_producer_id::handle),
             ApiKey::OFFSET_FOR_LEADER_EPOCH => self.run(offset_for_leader_epoch::handle),
             ApiKey::DESCRIBE_CONFIGS => self.run(describe_configs::handle),
+            ApiKey::ALTER_CONFIGS => self.run(alter_requests::legacy),
+            ApiKey::INCREMENTAL_ALTER_CONFIGS => self.run(alter_requests::incremental),
             ApiKey::DESCRIBE_LOG_DIRS => self.run(describe_log_dirs::handle),
             ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle),
             ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle),
             ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle),
-            ApiKey::ALTER_CONFIGS => self.run(alter_configs::handle_legacy),
-            ApiKey::INCREMENTAL_ALTER_CONFIGS => self.run(alter_configs::handle_incremental),
             _ => forward::to_controller(self.ctx, self.frame, self.correlation_id),
         }
+    }
+
+    /// Likewise for a request to the group coordinator, which answers at once or when others have joined.
+    fn run_group<Req, Res>(
+        self,
+        handler: fn(&GroupCoordinator, i16, ClientContext<'_>, Req) -> Reply<Res>,
+    ) -> Outcome
+    where
+        Req: Decodable,
+        Res: Encodable + Send + 'static,
+    {
+        let Self { ctx, key, correlation_id, client, frame, body } = self;
+        let version = client.version;
+        let request = match Req::decode(&mut frame.slice(body..), version) {
+            Ok(request) => request,
+            Err(e) => return Outcome::Close(format!("undecodable request: API key {key} version {version}: {e}")),
+        };
+        let who = ClientContext { client_id: &client.client_id, client_host: client.peer.ip() };
+        let answer = handler(&ctx.groups, version, who, request);
+        Outcome::Pending(Box::pin(async move { encode(key, version, correlation_id, &reply(answer).await?) }))
     }
 
     /// Decodes the body, runs the handler, and encodes its response.
@@ -219,6 +241,14 @@ impl Call {
         };
         let response = handler(ctx, client, request);
         Outcome::Pending(Box::pin(async move { encode(key, version, correlation_id, &response.await) }))
+    }
+}
+
+/// The reply of the group coordinator as a future.
+async fn reply<T>(reply: Reply<T>) -> Option<T> {
+    match reply {
+        Reply::Ready(value) => value,
+        Reply::Later(later) => Some(later.await),
     }
 }
 

@@ -25,8 +25,7 @@ pub(crate) fn apply(ctx: &Context, delta: &MetadataDelta) {
     let image = Arc::new(delta.after().clone());
     let is_broker = |r: &ConfigResource| r.kind == resource_type::BROKER;
     if delta.changes.configs.iter().any(is_broker) {
-        let settings = ctx.settings_source.broker(&image);
-        ctx.settings.store(Arc::new(settings));
+        ctx.settings.store(Arc::new(ctx.settings_source.broker(&image)));
     }
     if let Some(topic) = image.topics.by_name(GROUP_METADATA_TOPIC) {
         ctx.groups.set_offsets_partitions(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));

@@ -34,7 +34,7 @@ pub(crate) async fn create(ctx: &Arc<Context>, names: &[String]) {
     }
     let request = CreateTopicsRequest::default()
         .with_topics(topics)
-        .with_timeout_ms(i32::try_from(ctx.settings().request_timeout_ms).unwrap_or(i32::MAX));
+        .with_timeout_ms(ctx.settings().request_timeout_ms);
     let client_id = ctx.config.node_id.to_string();
     let sent = send::<_, CreateTopicsResponse>(
         &*ctx.controller,
@@ -63,7 +63,7 @@ fn creatable(ctx: &Context, name: &str) -> CreatableTopic {
     let settings = ctx.settings();
     let (partitions, replication, configs): (i32, i16, Vec<(&'static str, String)>) = match name {
         GROUP_METADATA_TOPIC => (
-            settings.offsets_topic_partitions,
+            settings.offsets_topic_num_partitions,
             settings.offsets_topic_replication_factor,
             vec![
                 ("cleanup.policy", "compact".to_owned()),
@@ -72,13 +72,13 @@ fn creatable(ctx: &Context, name: &str) -> CreatableTopic {
             ],
         ),
         TRANSACTION_STATE_TOPIC => (
-            settings.transaction_topic_partitions,
-            settings.transaction_topic_replication_factor,
+            settings.transaction_state_log_num_partitions,
+            settings.transaction_state_log_replication_factor,
             vec![
                 ("cleanup.policy", "compact".to_owned()),
                 ("compression.type", "uncompressed".to_owned()),
-                ("segment.bytes", settings.transaction_topic_segment_bytes.to_string()),
-                ("min.insync.replicas", settings.transaction_topic_min_isr.to_string()),
+                ("segment.bytes", settings.transaction_state_log_segment_bytes.to_string()),
+                ("min.insync.replicas", settings.transaction_state_log_min_isr.to_string()),
                 ("unclean.leader.election.enable", "false".to_owned()),
             ],
         ),

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::applier::{self, MetadataSource};
-use crate::config::{BrokerConfig, SettingsSource};
+use crate::config::{BrokerConfig, SettingsSource, group_config};
 use crate::context::Context;
 use crate::controller_channel::ControllerChannel;
 use crate::fetch::session::FetchSessions;
@@ -104,7 +104,7 @@ impl Broker {
     ) -> Result<Self, StartError> {
         let dirs: Vec<_> = dirs.into_iter().map(|d| DirState::new(d.dir, d.id)).collect();
         let settings_source = Arc::new(SettingsSource::new(&config));
-        let default_log = settings_source.default_topic().log.clone();
+        let default_log = settings_source.default_topic().log;
         let loaded = tokio::task::block_in_place(|| load_logs(&dirs, &default_log));
         if dirs.iter().all(DirState::is_offline) {
             return Err(StartError::NoLogDir);
@@ -121,8 +121,10 @@ impl Broker {
         );
         let replicas = Arc::new(replicas);
         let previous_epoch = loaded.previous_broker_epoch;
+        let settings = settings_source.broker(&MetadataImage::empty());
+        let (to_controller, cache, logs) = (channel.clone(), metadata.clone(), replicas.clone());
         let lifecycle =
-            Lifecycle::register(&config, channel.clone(), metadata.clone(), replicas.clone(), previous_epoch).await?;
+            Lifecycle::register(&config, &settings, to_controller, cache, logs, previous_epoch).await?;
         let lifecycle = Arc::new(lifecycle);
         let ctx = Arc::new(context(config, settings_source, metadata, replicas, channel, &lifecycle));
         catch_up(&ctx, &mut *metadata_source, lifecycle.registered_at()).await?;
@@ -171,9 +173,9 @@ fn context(
 ) -> Context {
     let settings = settings_source.broker(&MetadataImage::empty());
     let log = Arc::new(GroupLog { replicas: replicas.clone() });
-    let groups = GroupCoordinator::new(settings.group.clone(), log, metadata.clone());
+    let groups = GroupCoordinator::new(group_config(&settings), log, metadata.clone());
     Context {
-        sessions: FetchSessions::new(settings.fetch_session_slots),
+        sessions: FetchSessions::new(usize::try_from(settings.max_incremental_fetch_session_cache_slots).unwrap_or(0)),
         settings: ArcSwap::from_pointee(settings),
         producer_ids: ProducerIds::default(),
         lifecycle: lifecycle.clone(),
@@ -225,9 +227,10 @@ fn start_background(
 }
 
 fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) -> Vec<(String, SocketAddr)> {
+    let settings = ctx.settings();
     let limits = ConnectionLimits {
-        request_bytes: ctx.config.request_max_bytes,
-        idle: ctx.config.connections_max_idle,
+        request_bytes: usize::try_from(settings.socket_request_max_bytes).unwrap_or(0),
+        idle: u64::try_from(settings.connections_max_idle_ms).map_or(Duration::MAX, Duration::from_millis),
         ..ConnectionLimits::default()
     };
     let service = Arc::new(BrokerService { ctx: ctx.clone() });

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use protocol::ErrorCode;
 use storage::AppendOrigin;
-use uuid::Uuid;
 
 use crate::api::produce::append_error_code;
 use crate::clock;
@@ -59,9 +58,5 @@ impl OffsetsLog for GroupLog {
 impl TopicLookup for MetadataCache {
     fn partition_count(&self, topic: &str) -> Option<i32> {
         self.image().topics.by_name(topic).and_then(|t| i32::try_from(t.partitions.len()).ok())
-    }
-
-    fn topic_name(&self, id: Uuid) -> Option<String> {
-        self.image().topics.by_id(id).map(|t| t.name.to_string())
     }
 }

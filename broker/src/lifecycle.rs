@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, BrokerSettings};
 use crate::controller_channel::{CallError, ControllerChannel, send};
 use crate::metadata_cache::MetadataCache;
 use crate::replica::manager::ReplicaManager;
@@ -66,6 +66,7 @@ impl Lifecycle {
     /// Registers the broker. `previous_epoch` is that of the last clean shutdown, -1 after a crash.
     pub(crate) async fn register(
         config: &BrokerConfig,
+        settings: &BrokerSettings,
         channel: Arc<dyn ControllerChannel>,
         metadata: Arc<MetadataCache>,
         replicas: Arc<ReplicaManager>,
@@ -73,7 +74,10 @@ impl Lifecycle {
     ) -> Result<Self, RegistrationError> {
         let request = registration(config, &replicas, previous_epoch);
         let client_id = config.node_id.to_string();
-        let deadline = Instant::now() + config.registration_timeout;
+        let millis = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        let interval = millis(settings.broker_heartbeat_interval_ms);
+        let timeout = millis(settings.initial_broker_registration_timeout_ms);
+        let deadline = Instant::now() + timeout;
         let mut pause = RETRY_MIN;
         loop {
             let sent = send::<_, BrokerRegistrationResponse>(
@@ -92,7 +96,7 @@ impl Lifecycle {
                         node_id: config.node_id,
                         epoch: AtomicI64::new(response.broker_epoch),
                         registered_at: committed_offset,
-                        interval: config.heartbeat_interval,
+                        interval,
                     });
                 }
                 Ok((response, _)) => {
@@ -106,10 +110,10 @@ impl Lifecycle {
                 Err(e) => tracing::debug!("broker registration is tried again: {e}"),
             }
             if Instant::now() >= deadline {
-                return Err(RegistrationError::TimedOut(config.registration_timeout));
+                return Err(RegistrationError::TimedOut(timeout));
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(config.heartbeat_interval);
+            pause = (pause * 2).min(interval);
         }
     }
 

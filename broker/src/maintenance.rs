@@ -20,8 +20,6 @@ use crate::replica::checkpoints::Checkpoints;
 use crate::replica::manager::{FlushRequest, ReplicaManager};
 use crate::replica::partition::Partition;
 
-/// The first retention check after a start (`LogManager.InitialTaskDelayMs`).
-const INITIAL_DELAY: Duration = Duration::from_secs(30);
 /// How often `flush.ms` is looked at.
 const FLUSH_CHECK: Duration = Duration::from_millis(100);
 
@@ -63,9 +61,11 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) {
     let settings = ctx.settings();
-    let mut high_watermarks = every(settings.high_watermark_checkpoint_interval);
-    let mut recovery_points = every(settings.flush_checkpoint_interval);
-    let mut retention = interval_at(Instant::now() + INITIAL_DELAY, settings.retention_check_interval);
+    let mut high_watermarks = every(settings.replica_high_watermark_checkpoint_interval_ms);
+    let mut recovery_points = every(i64::from(settings.log_flush_offset_checkpoint_interval_ms));
+    let mut log_starts = every(i64::from(settings.log_flush_start_offset_checkpoint_interval_ms));
+    let first_check = Instant::now() + millis(settings.log_initial_task_delay_ms);
+    let mut retention = interval_at(first_check, millis(settings.log_retention_check_interval_ms));
     retention.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut doomed = Doomed::default();
     loop {
@@ -80,11 +80,10 @@ pub(crate) async fn run(
                 blocking(move || checkpoints.write(&replicas, Checkpoint::HighWatermark)).await;
             }
             _ = recovery_points.tick() => {
-                blocking(move || {
-                    checkpoints.write(&replicas, Checkpoint::RecoveryPoint);
-                    checkpoints.write(&replicas, Checkpoint::LogStartOffset);
-                })
-                .await;
+                blocking(move || checkpoints.write(&replicas, Checkpoint::RecoveryPoint)).await;
+            }
+            _ = log_starts.tick() => {
+                blocking(move || checkpoints.write(&replicas, Checkpoint::LogStart)).await;
             }
             _ = retention.tick() => {
                 for (paths, delay_ms) in blocking(move || apply_retention(&replicas)).await {
@@ -117,7 +116,12 @@ pub(crate) async fn flush_by_time(ctx: Arc<Context>, cancel: CancellationToken) 
     }
 }
 
-fn every(period: Duration) -> tokio::time::Interval {
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(1).max(1))
+}
+
+fn every(period_ms: i64) -> tokio::time::Interval {
+    let period = millis(period_ms);
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
@@ -140,7 +144,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// Syncs the log below `up_to` without holding its lock meanwhile.
 pub(crate) fn flush(replicas: &ReplicaManager, request: &FlushRequest) {
     let partition = &request.partition;
-    let job = partition.lock().log.prepare_flush(request.up_to);
+    let job = {
+        let mut state = partition.lock();
+        state.flushed_at_ms = clock::now_ms();
+        state.log.prepare_flush(request.up_to)
+    };
     let done = job.and_then(|job| match job {
         Some(job) => {
             let result = job.run();
@@ -157,7 +165,7 @@ fn flush_if_due(replicas: &ReplicaManager, partition: &Arc<Partition>) {
     let up_to = {
         let state = partition.lock();
         let log_end = state.log.log_end_offset();
-        let due = clock::now_ms().saturating_sub(state.log.last_flushed_ms()) >= state.settings.log.flush_ms;
+        let due = clock::now_ms().saturating_sub(state.flushed_at_ms) >= state.settings.log.flush_ms;
         (due && state.log.recovery_point() < log_end).then_some(log_end)
     };
     if let Some(up_to) = up_to {

@@ -1,6 +1,8 @@
 //! The replicas of this node.
 
+pub(crate) mod checkpoints;
 pub(crate) mod dir_state;
+pub(crate) mod load;
 pub(crate) mod manager;
 pub(crate) mod partition;
 pub(crate) mod waiters;

@@ -4,6 +4,8 @@
 //! - No list of keys, or an empty one, asks for all of them.
 //! - Documentation texts are not kept: null, as for a client that does not ask for them.
 
+use std::sync::Arc;
+
 use metadata::config::alter::{ResourceType, validate_topic_name};
 use metadata::config::describe::{self, ConfigEntry};
 use metadata::config::{ConfigError, ConfigSource, ConfigSynonym, Kind, Layers, StaticConfig};
@@ -14,6 +16,18 @@ use protocol::messages::describe_configs_response::{
 };
 use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use protocol::{ErrorCode, StrBytes};
+
+use crate::api::Client;
+use crate::context::Context;
+
+/// Answers from the metadata and properties of this broker.
+pub(crate) async fn handle(
+    ctx: Arc<Context>,
+    _client: Client,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    answer(&ctx.metadata.image(), ctx.config.node_id, &ctx.config.properties, &request)
+}
 
 /// What broker `node_id`, started with `fixed`, answers at the metadata of `image`.
 pub(crate) fn answer(

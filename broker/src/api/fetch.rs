@@ -46,7 +46,7 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out:
     };
     let version = header.version;
     let replica_id = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
-    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(ctx.settings().fetch_max_bytes);
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(usize::try_from(ctx.settings().fetch_max_bytes).unwrap_or(0));
     let bound = match request.isolation_level {
         _ if replica_id.0 >= 0 => ReadBound::LogEnd,
         1 => ReadBound::LastStableOffset,

@@ -42,7 +42,7 @@ impl Checkpoints {
 
     /// Writes all of them.
     pub(crate) fn write_all(&self, replicas: &ReplicaManager) {
-        for kind in [Checkpoint::RecoveryPoint, Checkpoint::LogStartOffset, Checkpoint::HighWatermark] {
+        for kind in [Checkpoint::RecoveryPoint, Checkpoint::LogStart, Checkpoint::HighWatermark] {
             self.write(replicas, kind);
         }
     }
@@ -53,7 +53,7 @@ fn offset(partition: &crate::replica::partition::Partition, kind: Checkpoint) ->
     match kind {
         Checkpoint::HighWatermark => Some(partition.high_watermark()),
         Checkpoint::RecoveryPoint => Some(partition.lock().log.recovery_point()),
-        Checkpoint::LogStartOffset => {
+        Checkpoint::LogStart => {
             let state = partition.lock();
             let start = state.log.log_start_offset();
             // As Kafka: only what the name of the first segment does not say already.

@@ -64,7 +64,7 @@ impl DirState {
                 HashMap::new()
             })
         };
-        let log_starts = read(Checkpoint::LogStartOffset);
+        let log_starts = read(Checkpoint::LogStart);
         let recovery_points = read(Checkpoint::RecoveryPoint);
         let high_watermarks = read(Checkpoint::HighWatermark);
         Ok(LastState { clean_shutdown, log_starts, recovery_points, high_watermarks })

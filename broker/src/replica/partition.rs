@@ -51,6 +51,8 @@ pub(crate) struct PartitionState {
     pub(crate) isr: Vec<i32>,
     pub(crate) replicas: Vec<i32>,
     pub(crate) settings: Arc<TopicSettings>,
+    /// When the log was synced last, for `flush.ms`.
+    pub(crate) flushed_at_ms: i64,
 }
 
 /// One replica of a partition.
@@ -115,6 +117,7 @@ impl Partition {
                 isr: Vec::new(),
                 replicas: Vec::new(),
                 settings,
+                flushed_at_ms: crate::clock::now_ms(),
             }),
             waiters: Arc::new(Waiters::default()),
         }
@@ -265,7 +268,7 @@ impl Partition {
 impl PartitionState {
     /// `min.insync.replicas`, at most the number of replicas.
     pub(crate) fn min_isr(&self) -> usize {
-        self.settings.min_insync_replicas.min(self.replicas.len().max(1))
+        self.settings.min_insync_replicas().min(self.replicas.len().max(1))
     }
 
     /// Whether this node leads the partition.

@@ -1,0 +1,135 @@
+//! The connection loop against a service that echoes, waits, or refuses, over real sockets.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use minikafka_net::tasks::Tasks;
+use minikafka_net::{ConnectionInfo, ConnectionLimits, FileRange, Listener, Outbox, Outcome, Service};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Frames start with a letter: `e` echoes, `w` echoes later, `n` gets nothing, `x` closes, `f` sends a file.
+struct Echo {
+    file: Arc<std::fs::File>,
+    file_len: usize,
+}
+
+impl Service for Echo {
+    type Session = ();
+
+    fn open(&self, _info: &ConnectionInfo) {}
+
+    fn call(&self, _session: &mut (), frame: &mut [u8], out: &mut Outbox) -> Outcome {
+        let put = |out: &mut Outbox, bytes: &[u8]| {
+            let mark = out.begin_frame();
+            out.buffer().extend_from_slice(bytes);
+            out.end_frame(mark);
+        };
+        match frame.first() {
+            Some(b'e') => {
+                put(out, frame);
+                Outcome::Answered
+            }
+            Some(b'w') => {
+                let copy = frame.to_vec();
+                Outcome::Pending(Box::pin(async move {
+                    tokio::task::yield_now().await;
+                    let mut out = Outbox::new();
+                    put(&mut out, &copy);
+                    Some(out)
+                }))
+            }
+            Some(b'f') => {
+                let mark = out.begin_frame();
+                out.buffer().extend_from_slice(b"f");
+                out.push_file(FileRange { file: self.file.clone(), position: 0, len: self.file_len });
+                out.buffer().extend_from_slice(b"!");
+                out.end_frame(mark);
+                Outcome::Answered
+            }
+            Some(b'n') => Outcome::Unanswered,
+            _ => Outcome::Close("told to".to_owned()),
+        }
+    }
+}
+
+async fn start(limits: ConnectionLimits) -> (TcpStream, Tasks) {
+    let mut file = tempfile();
+    let file_len = 3_000_000;
+    file.write_all(&vec![7; file_len]).unwrap();
+    let listener = Listener::bind("127.0.0.1", 0).await.unwrap();
+    let address = listener.address();
+    let tasks = Tasks::new();
+    let service = Arc::new(Echo { file: Arc::new(file), file_len });
+    tasks.spawn(listener.serve("TEST".into(), service, limits, tasks.clone()));
+    (TcpStream::connect(address).await.unwrap(), tasks)
+}
+
+fn tempfile() -> std::fs::File {
+    let path = std::env::temp_dir().join(format!("minikafka-net-{}-{:p}", std::process::id(), &0));
+    let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    file
+}
+
+fn frame(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as i32).to_be_bytes()[..], bytes].concat()
+}
+
+async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let size = stream.read_i32().await.ok()?;
+    let mut bytes = vec![0; size as usize];
+    stream.read_exact(&mut bytes).await.ok()?;
+    Some(bytes)
+}
+
+#[tokio::test]
+async fn answers_keep_the_order_of_requests() {
+    let (mut stream, tasks) = start(ConnectionLimits::default()).await;
+    let requests: Vec<Vec<u8>> =
+        (0..200u8).map(|i| vec![if i % 3 == 0 { b'w' } else { b'e' }, i]).collect();
+    let all: Vec<u8> = requests.iter().flat_map(|r| [frame(r), frame(b"n")].concat()).collect();
+    for piece in all.chunks(7) {
+        stream.write_all(piece).await.unwrap();
+    }
+    for request in &requests {
+        assert_eq!(read_frame(&mut stream).await.as_ref(), Some(request));
+    }
+    assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test]
+async fn files_are_sent_between_the_bytes_around_them() {
+    let (mut stream, tasks) = start(ConnectionLimits::default()).await;
+    stream.write_all(&[frame(b"e1"), frame(b"f"), frame(b"w2")].concat()).await.unwrap();
+    assert_eq!(read_frame(&mut stream).await.unwrap(), b"e1");
+    let sent = read_frame(&mut stream).await.unwrap();
+    assert_eq!((sent[0], sent.len(), sent[sent.len() - 1]), (b'f', 3_000_002, b'!'));
+    assert!(sent[1..sent.len() - 1].iter().all(|b| *b == 7));
+    assert_eq!(read_frame(&mut stream).await.unwrap(), b"w2");
+    tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_bad_request_is_answered() {
+    let limits = ConnectionLimits { request_bytes: 1000, ..ConnectionLimits::default() };
+    let (mut stream, _tasks) = start(limits.clone()).await;
+    stream.write_all(&[frame(b"e1"), frame(b"x"), frame(b"e2")].concat()).await.unwrap();
+    assert_eq!(read_frame(&mut stream).await.unwrap(), b"e1");
+    assert_eq!(read_frame(&mut stream).await, None);
+    for size in [1001i32, -1, i32::MAX] {
+        let (mut stream, _tasks) = start(limits.clone()).await;
+        stream.write_all(&size.to_be_bytes()).await.unwrap();
+        assert_eq!(read_frame(&mut stream).await, None, "size {size}");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed() {
+    let limits = ConnectionLimits { idle: Duration::from_millis(50), ..ConnectionLimits::default() };
+    let (mut stream, _tasks) = start(limits).await;
+    stream.write_all(&frame(b"e1")).await.unwrap();
+    assert_eq!(read_frame(&mut stream).await.unwrap(), b"e1");
+    assert_eq!(read_frame(&mut stream).await, None);
+}
