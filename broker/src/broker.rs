@@ -143,6 +143,11 @@ impl Broker {
         &self.addresses
     }
 
+    /// Waits until the metadata up to `offset` is applied here.
+    pub async fn wait_for_metadata(&self, offset: i64) {
+        self.ctx.metadata.wait_for(offset).await;
+    }
+
     /// Completes when no log directory works any more.
     pub async fn failed(&self) {
         while !self.ctx.replicas.dirs().iter().all(DirState::is_offline) {

@@ -24,6 +24,7 @@ mod metadata_cache;
 mod producer_ids;
 mod replica;
 mod server;
+mod validate_tmp;
 mod wire;
 
 pub use applier::MetadataSource;

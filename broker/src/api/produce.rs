@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use net::{Outbox, Outcome};
 use protocol::ErrorCode;
-use protocol::batch::Codec;
-use storage::validate::{self, RecordError, ValidateError};
+use crate::validate_tmp::{self as validate, RecordError, ValidateError};
 use storage::{AppendError, AppendOrigin};
 use uuid::Uuid;
 
@@ -184,7 +183,7 @@ fn append(
 ) {
     let now_ms = clock::now_ms();
     let settings = partition.settings();
-    let checked = validate::validate(records, &settings.validate_args(now_ms, version));
+    let checked = validate::validate(records, &());
     let mut rewritten;
     let (records, log_append_time) = match checked {
         Ok(validated) => {
