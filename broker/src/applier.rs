@@ -48,9 +48,16 @@ fn lead_groups(ctx: &Context, change: &LeadershipChange) {
     let index = partition.name.partition;
     let epoch = partition.lock().leader_epoch;
     if !change.leads {
-        ctx.groups.resign(index, Some(epoch));
+        // Deleted or led by another: a topic of the same name may start over at epoch 0.
+        ctx.groups.resign(index, (!change.is_deleted).then_some(epoch));
         return;
     }
+    let groups = Arc::downgrade(&ctx.groups);
+    partition.on_commit(move |high_watermark| {
+        if let Some(groups) = groups.upgrade() {
+            groups.on_high_watermark(index, high_watermark);
+        }
+    });
     let Some(mut load) = ctx.groups.begin_load(index, epoch) else { return };
     for piece in committed_batches(partition) {
         let taken = piece.map_err(|e| e.to_string()).and_then(|p| load.batches(&p).map_err(|e| e.to_string()));

@@ -6,7 +6,6 @@ use bytes::BytesMut;
 use protocol::ErrorCode;
 use storage::AppendOrigin;
 
-use crate::api::produce::append_error_code;
 use crate::clock;
 use crate::group::{Appended, OFFSETS_TOPIC, OffsetsLog, TopicLookup};
 use crate::metadata_cache::MetadataCache;
@@ -49,7 +48,7 @@ impl OffsetsLog for GroupLog {
             }
             Err(error) => {
                 self.replicas.on_append_error(&partition, &error);
-                Err(append_error_code(&error))
+                Err(error.code())
             }
         }
     }

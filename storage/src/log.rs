@@ -84,6 +84,16 @@ impl Log {
         self.log_start_offset
     }
 
+    /// Base offset of the first segment: where the log starts by its files alone.
+    pub fn first_segment_base_offset(&self) -> i64 {
+        self.segments[0].base_offset()
+    }
+
+    /// Base offset of the segment that is written.
+    pub fn active_segment_base_offset(&self) -> i64 {
+        self.segments[self.segments.len() - 1].base_offset()
+    }
+
     /// Next offset to be appended.
     pub fn log_end_offset(&self) -> i64 {
         self.log_end_offset

@@ -42,7 +42,20 @@ fn producers(ctx: &Context, topic: &str, index: i32) -> Result<Vec<ProducerState
     if !state.is_leader() {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
-    let _ = ProducerState::default();
-    let _ = ProducerId(0);
-    Ok(vec![])
+    let open = |offset: Option<i64>| offset.unwrap_or(-1);
+    Ok(state
+        .log
+        .producers()
+        .producers()
+        .into_iter()
+        .map(|(id, producer)| {
+            ProducerState::default()
+                .with_producer_id(ProducerId(id))
+                .with_producer_epoch(i32::from(producer.producer_epoch))
+                .with_last_sequence(producer.last_sequence())
+                .with_last_timestamp(producer.last_timestamp)
+                .with_coordinator_epoch(producer.coordinator_epoch)
+                .with_current_txn_start_offset(open(producer.current_txn_first_offset))
+        })
+        .collect())
 }

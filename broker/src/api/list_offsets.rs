@@ -119,7 +119,7 @@ impl Lookup<'_> {
 
     fn look_up(&self, partition: &Partition, state: &PartitionState, timestamp: i64) -> Result<Found, ErrorCode> {
         let offsets = partition.offsets(state);
-        let epoch_of = |offset: i64| { let _ = offset; -1 };
+        let epoch_of = |offset: i64| state.log.epoch_for_offset(offset).unwrap_or(-1);
         match timestamp {
             LATEST => {
                 self.check_high_watermark(state, offsets.high_watermark)?;

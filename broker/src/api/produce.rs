@@ -17,7 +17,7 @@ use std::time::Duration;
 use net::{Outbox, Outcome};
 use protocol::ErrorCode;
 use crate::validate_tmp::{self as validate, RecordError, ValidateError};
-use storage::{AppendError, AppendOrigin};
+use storage::AppendOrigin;
 use uuid::Uuid;
 
 use crate::api::{Header, begin_response};
@@ -222,7 +222,7 @@ fn append(
         }
         Err(error) => {
             drop(state);
-            result.fail(append_error_code(&error), error.to_string());
+            result.fail(error.code(), error.to_string());
             ctx.replicas.on_append_error(partition, &error);
         }
     }
@@ -238,16 +238,6 @@ fn writable(partition: &Partition, state: &PartitionState, acks: i16) -> Result<
         Err(ErrorCode::NOT_ENOUGH_REPLICAS)
     } else {
         Ok(())
-    }
-}
-
-/// Kafka's code for an append that failed.
-pub(crate) fn append_error_code(error: &AppendError) -> ErrorCode {
-    match error {
-        AppendError::Io(_) | AppendError::Poisoned(_) => ErrorCode::KAFKA_STORAGE_ERROR,
-        AppendError::TooLarge { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
-        AppendError::OffsetOrder { .. } => ErrorCode::UNKNOWN_SERVER_ERROR,
-        AppendError::Malformed(_) => ErrorCode::CORRUPT_MESSAGE,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use protocol::ErrorCode;
 use storage::LogSlice;
-pub(crate) struct AbortedTransaction { pub(crate) producer_id: i64, pub(crate) first_offset: i64 }
+use storage::txn_index::AbortedTxn;
 
 use crate::context::Context;
 use crate::fetch::session::{PartitionKey, PartitionRequest};
@@ -28,7 +28,7 @@ pub(crate) struct ReadResult {
     /// Epoch and end offset where the reader's log parts from this one (KIP-595).
     pub(crate) diverging: Option<(i32, i64)>,
     /// `None` unless the reader asked for committed transactions only.
-    pub(crate) aborted: Option<Vec<AbortedTransaction>>,
+    pub(crate) aborted: Option<Vec<AbortedTxn>>,
     pub(crate) slice: Option<LogSlice>,
     /// The reader's offset is not in the active segment: waiting would not fill the answer.
     pub(crate) behind: bool,
@@ -117,10 +117,10 @@ fn read_one(
         .map_err(|error| ctx.replicas.read_failed(partition, &error))?;
     if limits.bound == ReadBound::LastStableOffset {
         let upper = if slice.len == 0 { request.fetch_offset } else { slice.upper_offset };
-        let _ = upper;
-        result.aborted = Some(Vec::new());
+        let aborted = state.log.aborted_transactions(request.fetch_offset, upper);
+        result.aborted = Some(aborted.map_err(|e| ctx.replicas.read_failed(partition, &e))?);
     }
-    result.behind = slice.len > 0 && false;
+    result.behind = slice.len > 0 && slice.segment.base_offset() != state.log.active_segment_base_offset();
     result.slice = Some(slice);
     Ok(result)
 }

@@ -57,7 +57,7 @@ fn offset(partition: &crate::replica::partition::Partition, kind: Checkpoint) ->
             let state = partition.lock();
             let start = state.log.log_start_offset();
             // As Kafka: only what the name of the first segment does not say already.
-            (start > 0).then_some(start)
+            (start > state.log.first_segment_base_offset()).then_some(start)
         }
         Checkpoint::Cleaner => None,
     }

@@ -50,6 +50,8 @@ pub(crate) struct FoundLog {
 pub(crate) struct LeadershipChange {
     pub(crate) partition: Arc<Partition>,
     pub(crate) leads: bool,
+    /// The replica is gone from this node.
+    pub(crate) is_deleted: bool,
 }
 
 /// A segment to be synced after a roll.
@@ -187,8 +189,8 @@ impl ReplicaManager {
         };
         Ok(match applied {
             Applied::Unchanged => None,
-            Applied::Leads => Some(LeadershipChange { partition, leads: true }),
-            Applied::Resigned => Some(LeadershipChange { partition, leads: false }),
+            Applied::Leads => Some(LeadershipChange { partition, leads: true, is_deleted: false }),
+            Applied::Resigned => Some(LeadershipChange { partition, leads: false, is_deleted: false }),
         })
     }
 
@@ -298,7 +300,7 @@ impl ReplicaManager {
             Ok(path) => drop(self.removed.send((path, delay_ms))),
             Err(error) => tracing::error!("{name}: {error}"),
         }
-        Some(LeadershipChange { partition, leads: false })
+        Some(LeadershipChange { partition, leads: false, is_deleted: true })
     }
 
     /// Logs that no topic of the image owns: renamed, kept for a person to look at, no longer served.

@@ -7,7 +7,7 @@
 //! the high watermark of a leader moves only while the in-sync set has `min.insync.replicas` members (KIP-966).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use metadata::partition::PartitionRegistration;
@@ -69,7 +69,11 @@ pub struct Partition {
     log_end_offset: AtomicI64,
     offline: AtomicBool,
     pub(crate) waiters: Arc<Waiters>,
+    /// Told of every new high watermark: the group coordinator, on the partitions that are its log.
+    on_commit: OnceLock<OnCommit>,
 }
+
+type OnCommit = Box<dyn Fn(i64) + Send + Sync>;
 
 /// Offsets of a partition at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +124,7 @@ impl Partition {
                 flushed_at_ms: crate::clock::now_ms(),
             }),
             waiters: Arc::new(Waiters::default()),
+            on_commit: OnceLock::new(),
         }
     }
 
@@ -131,6 +136,12 @@ impl Partition {
     /// Offset below which every record is committed.
     pub(crate) fn high_watermark(&self) -> i64 {
         self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// Has `on_commit` called with every new high watermark from now on. It must not block. Set once.
+    pub(crate) fn on_commit(&self, on_commit: impl Fn(i64) + Send + Sync + 'static) {
+        // A second one would be the same: only the applier sets it, for one coordinator.
+        let _ = self.on_commit.set(Box::new(on_commit));
     }
 
     /// Takes the replica out of service: its directory failed.
@@ -233,6 +244,9 @@ impl Partition {
             self.high_watermark.store(committed, Ordering::Release);
             state.log.set_high_watermark(committed);
             self.waiters.committed(committed);
+            if let Some(on_commit) = self.on_commit.get() {
+                on_commit(committed);
+            }
             if state.isr.len() > 1 {
                 // What was appended before can be read only now, by how much is for the reader to find out.
                 self.waiters.arrived(i64::MAX);
