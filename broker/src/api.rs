@@ -83,7 +83,6 @@ pub(crate) const SERVED: &[i16] = &[
 
 /// A request's header, borrowed from the frame.
 pub(crate) struct Header<'a> {
-    pub(crate) key: i16,
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) client_id: Option<&'a str>,
@@ -145,7 +144,6 @@ pub(crate) fn dispatch(
         return Outcome::Close(format!("malformed request: API key {key} version {version}: {e}"));
     }
     let borrowed = Header {
-        key,
         version,
         correlation_id: header.correlation_id,
         client_id: header.client_id.as_deref(),
@@ -218,7 +216,9 @@ impl Call {
         let version = client.version;
         let request = match Req::decode(&mut frame.slice(body..), version) {
             Ok(request) => request,
-            Err(e) => return Outcome::Close(format!("undecodable request: API key {key} version {version}: {e}")),
+            Err(e) => {
+                return Outcome::Close(format!("undecodable request: API key {key} version {version}: {e}"));
+            }
         };
         let who = ClientContext { client_id: &client.client_id, client_host: client.peer.ip() };
         let answer = handler(&ctx.groups, version, who, request);
@@ -237,7 +237,9 @@ impl Call {
         let version = client.version;
         let request = match Req::decode(&mut frame.slice(body..), version) {
             Ok(request) => request,
-            Err(e) => return Outcome::Close(format!("undecodable request: API key {key} version {version}: {e}")),
+            Err(e) => {
+                return Outcome::Close(format!("undecodable request: API key {key} version {version}: {e}"));
+            }
         };
         let response = handler(ctx, client, request);
         Outcome::Pending(Box::pin(async move { encode(key, version, correlation_id, &response.await) }))

@@ -60,7 +60,8 @@ fn lead_groups(ctx: &Context, change: &LeadershipChange) {
     });
     let Some(mut load) = ctx.groups.begin_load(index, epoch) else { return };
     for piece in committed_batches(partition) {
-        let taken = piece.map_err(|e| e.to_string()).and_then(|p| load.batches(&p).map_err(|e| e.to_string()));
+        let taken =
+            piece.map_err(|e| e.to_string()).and_then(|p| load.batches(&p).map_err(|e| e.to_string()));
         if let Err(error) = taken {
             tracing::error!("{GROUP_METADATA_TOPIC}-{index}: the groups cannot be loaded: {error}");
             ctx.groups.resign(index, Some(epoch));
@@ -71,7 +72,9 @@ fn lead_groups(ctx: &Context, change: &LeadershipChange) {
 }
 
 /// The committed records of a log in pieces of whole batches.
-fn committed_batches(partition: &Arc<Partition>) -> impl Iterator<Item = Result<Vec<u8>, storage::ReadError>> + '_ {
+fn committed_batches(
+    partition: &Arc<Partition>,
+) -> impl Iterator<Item = Result<Vec<u8>, storage::ReadError>> + '_ {
     const PIECE_BYTES: usize = 1 << 20;
     let mut next = partition.lock().log.log_start_offset();
     std::iter::from_fn(move || {

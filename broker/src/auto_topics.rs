@@ -32,9 +32,8 @@ pub(crate) async fn create(ctx: &Arc<Context>, names: &[String]) {
     if topics.is_empty() {
         return;
     }
-    let request = CreateTopicsRequest::default()
-        .with_topics(topics)
-        .with_timeout_ms(ctx.settings().request_timeout_ms);
+    let request =
+        CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(ctx.settings().request_timeout_ms);
     let client_id = ctx.config.node_id.to_string();
     let sent = send::<_, CreateTopicsResponse>(
         &*ctx.controller,
@@ -49,7 +48,11 @@ pub(crate) async fn create(ctx: &Arc<Context>, names: &[String]) {
                 let code = ErrorCode(topic.error_code);
                 if code != ErrorCode::NONE && code != ErrorCode::TOPIC_ALREADY_EXISTS {
                     let why = topic.error_message.as_deref().unwrap_or_default();
-                    tracing::warn!("Auto topic creation failed for {}: {} {why}", topic.name.as_str(), code.name());
+                    tracing::warn!(
+                        "Auto topic creation failed for {}: {} {why}",
+                        topic.name.as_str(),
+                        code.name()
+                    );
                 }
             }
             ctx.metadata.wait_for(committed_offset).await;

@@ -180,7 +180,9 @@ fn context(
     let log = Arc::new(GroupLog { replicas: replicas.clone() });
     let groups = GroupCoordinator::new(group_config(&settings), log, metadata.clone());
     Context {
-        sessions: FetchSessions::new(usize::try_from(settings.max_incremental_fetch_session_cache_slots).unwrap_or(0)),
+        sessions: FetchSessions::new(
+            usize::try_from(settings.max_incremental_fetch_session_cache_slots).unwrap_or(0),
+        ),
         settings: ArcSwap::from_pointee(settings),
         producer_ids: ProducerIds::default(),
         lifecycle: lifecycle.clone(),
@@ -194,7 +196,11 @@ fn context(
 }
 
 /// Applies the metadata up to the broker's own registration.
-async fn catch_up(ctx: &Arc<Context>, source: &mut dyn MetadataSource, offset: i64) -> Result<(), StartError> {
+async fn catch_up(
+    ctx: &Arc<Context>,
+    source: &mut dyn MetadataSource,
+    offset: i64,
+) -> Result<(), StartError> {
     while ctx.metadata.applied_offset() < offset {
         let delta = source.next().await.ok_or(StartError::NoMetadata)?;
         tokio::task::block_in_place(|| applier::apply(ctx, &delta));

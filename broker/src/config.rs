@@ -8,7 +8,10 @@ use std::sync::Arc;
 pub(crate) use metadata::config::BrokerConfig as BrokerSettings;
 use metadata::config::{Layers, NoOverrides, StaticConfig, TopicConfig};
 use metadata::image::{ConfigResource, MetadataImage};
-use storage::LogConfig;
+use protocol::batch::{NO_LEADER_EPOCH, TimestampType};
+use protocol::compress::Codec;
+use storage::validate::{CompressionType, DEFAULT_MAX_DECOMPRESSED_BYTES, ValidateArgs};
+use storage::{AppendOrigin, LogConfig, TopicPartition};
 
 use crate::group::GroupConfig;
 
@@ -97,6 +100,45 @@ impl TopicSettings {
     fn new(topic: TopicConfig, broker: &BrokerSettings) -> Self {
         let log = log_config(&topic, broker);
         Self { topic, log }
+    }
+
+    /// How batches of clients are checked and stored.
+    pub(crate) fn validate_args<'a>(&self, name: &'a TopicPartition, now_ms: i64) -> ValidateArgs<'a> {
+        ValidateArgs {
+            topic_partition: name,
+            origin: AppendOrigin::Client,
+            now_ms,
+            leader_epoch: NO_LEADER_EPOCH,
+            max_message_bytes: self.log.max_message_bytes,
+            compression: self.compression(),
+            compacted: self.log.cleanup_compact,
+            timestamp_type: match self.topic.message_timestamp_type {
+                metadata::config::TimestampType::CreateTime => TimestampType::CreateTime,
+                metadata::config::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
+            },
+            timestamp_before_max_ms: self.topic.message_timestamp_before_max_ms,
+            timestamp_after_max_ms: self.topic.message_timestamp_after_max_ms,
+            max_decompressed_bytes: DEFAULT_MAX_DECOMPRESSED_BYTES,
+            open_compressed: true,
+        }
+    }
+
+    fn compression(&self) -> CompressionType {
+        let codec = |codec, level| CompressionType::Codec { codec, level };
+        match self.topic.compression_type {
+            metadata::config::CompressionType::Producer => CompressionType::Producer,
+            metadata::config::CompressionType::Uncompressed => codec(Codec::None, None),
+            metadata::config::CompressionType::Gzip => {
+                codec(Codec::Gzip, Some(self.topic.compression_gzip_level))
+            }
+            metadata::config::CompressionType::Snappy => codec(Codec::Snappy, None),
+            metadata::config::CompressionType::Lz4 => {
+                codec(Codec::Lz4, Some(self.topic.compression_lz4_level))
+            }
+            metadata::config::CompressionType::Zstd => {
+                codec(Codec::Zstd, Some(self.topic.compression_zstd_level))
+            }
+        }
     }
 
     /// `min.insync.replicas`.

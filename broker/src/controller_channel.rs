@@ -25,7 +25,8 @@ pub struct ControllerAnswer {
 pub struct ControllerUnavailable;
 
 /// A future answer of the controller.
-pub type ControllerCall = Pin<Box<dyn Future<Output = Result<ControllerAnswer, ControllerUnavailable>> + Send>>;
+pub type ControllerCall =
+    Pin<Box<dyn Future<Output = Result<ControllerAnswer, ControllerUnavailable>> + Send>>;
 
 /// A way to the active controller.
 pub trait ControllerChannel: Send + Sync + 'static {

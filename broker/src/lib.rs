@@ -24,7 +24,6 @@ mod metadata_cache;
 mod producer_ids;
 mod replica;
 mod server;
-mod validate_tmp;
 mod wire;
 
 pub use applier::MetadataSource;

@@ -194,7 +194,11 @@ impl Lifecycle {
     }
 }
 
-fn registration(config: &BrokerConfig, replicas: &ReplicaManager, previous_epoch: i64) -> BrokerRegistrationRequest {
+fn registration(
+    config: &BrokerConfig,
+    replicas: &ReplicaManager,
+    previous_epoch: i64,
+) -> BrokerRegistrationRequest {
     let text = |s: &str| StrBytes::from_string(s.to_owned());
     let listeners = config
         .listeners

@@ -92,7 +92,7 @@ pub(crate) async fn run(
             }
             () = until(next_removal) => {
                 let due = doomed.take_due();
-                blocking(move || due.iter().for_each(|path| remove(path))).await;
+                blocking(move || due.iter().for_each(remove)).await;
             }
         }
     }

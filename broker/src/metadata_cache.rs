@@ -69,7 +69,12 @@ impl MetadataCache {
     }
 
     /// The leader of a partition named by topic name or id.
-    pub(crate) fn leader_of(&self, name: Option<&str>, id: Option<Uuid>, partition: i32) -> Option<LeaderHint> {
+    pub(crate) fn leader_of(
+        &self,
+        name: Option<&str>,
+        id: Option<Uuid>,
+        partition: i32,
+    ) -> Option<LeaderHint> {
         let image = self.image.load();
         let topic = match (name, id) {
             (Some(name), _) => image.topics.by_name(name)?,

@@ -40,8 +40,13 @@ async fn allocate(ctx: &Context) -> Result<Block, ErrorCode> {
         .with_broker_id(BrokerId(ctx.config.node_id))
         .with_broker_epoch(ctx.lifecycle.epoch());
     let client_id = ctx.config.node_id.to_string();
-    let sent =
-        send::<_, AllocateProducerIdsResponse>(&*ctx.controller, ALLOCATE_PRODUCER_IDS, 0, &client_id, &request);
+    let sent = send::<_, AllocateProducerIdsResponse>(
+        &*ctx.controller,
+        ALLOCATE_PRODUCER_IDS,
+        0,
+        &client_id,
+        &request,
+    );
     match sent.await {
         Ok((response, _)) if response.error_code == 0 && response.producer_id_len > 0 => {
             let next = response.producer_id_start.0;

@@ -107,10 +107,6 @@ impl<'a> FieldWriter<'a> {
         Self { out, flexible }
     }
 
-    pub(crate) fn i8(&mut self, v: i8) {
-        self.out.push(v as u8);
-    }
-
     pub(crate) fn i16(&mut self, v: i16) {
         self.out.extend_from_slice(&v.to_be_bytes());
     }

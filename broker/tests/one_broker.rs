@@ -7,8 +7,8 @@ use bytes::Bytes;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
 };
 use protocol::versions::ApiKey;
 use support::{Client, TestBroker, batch, topic_name};
@@ -83,7 +83,8 @@ async fn a_fetch_waits_for_what_is_produced() {
     request.max_wait_ms = 30_000;
     reader.send(ApiKey::FETCH, 12, &request).await;
     // The writer's own round trip shows that the broker works on while the fetch waits.
-    let _: MetadataResponse = writer.call(ApiKey::METADATA, 12, &MetadataRequest::default().with_topics(None)).await;
+    let _: MetadataResponse =
+        writer.call(ApiKey::METADATA, 12, &MetadataRequest::default().with_topics(None)).await;
     let sent = batch(0, &[b"a"]);
     let produced: ProduceResponse =
         writer.call(ApiKey::PRODUCE, 9, &produce(9, &broker, "t", 1, sent.clone())).await;
@@ -128,7 +129,8 @@ async fn records_outlive_a_restart() {
     let broker = broker.restart().await;
     let mut client = Client::connect(broker.address()).await;
     let mut request = ListOffsetsRequest::default();
-    let partition = protocol::messages::list_offsets_request::ListOffsetsPartition::default().with_timestamp(-1);
+    let partition =
+        protocol::messages::list_offsets_request::ListOffsetsPartition::default().with_timestamp(-1);
     request.topics = vec![
         protocol::messages::list_offsets_request::ListOffsetsTopic::default()
             .with_name(topic_name("t"))
@@ -147,7 +149,9 @@ async fn bad_requests_close_the_connection_and_nothing_else() {
         .with_client_software_name("test".to_owned().into())
         .with_client_software_version("1".to_owned().into());
     let mut bystander = Client::connect(broker.address()).await;
-    for frame in [&b""[..], b"\0\0", &[0, 3, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff], &[0xff; 64]] {
+    for frame in
+        [&b""[..], b"\0\0", &[0, 3, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff], &[0xff; 64]]
+    {
         let mut client = Client::connect(broker.address()).await;
         client.send_raw(frame).await;
         assert!(client.is_closed().await, "{frame:?}");

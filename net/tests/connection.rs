@@ -68,7 +68,8 @@ async fn start(limits: ConnectionLimits) -> (TcpStream, Tasks) {
 
 fn tempfile() -> std::fs::File {
     let path = std::env::temp_dir().join(format!("minikafka-net-{}-{:p}", std::process::id(), &0));
-    let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    let file =
+        std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     file
 }
@@ -87,8 +88,7 @@ async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
 #[tokio::test]
 async fn answers_keep_the_order_of_requests() {
     let (mut stream, tasks) = start(ConnectionLimits::default()).await;
-    let requests: Vec<Vec<u8>> =
-        (0..200u8).map(|i| vec![if i % 3 == 0 { b'w' } else { b'e' }, i]).collect();
+    let requests: Vec<Vec<u8>> = (0..200u8).map(|i| vec![if i % 3 == 0 { b'w' } else { b'e' }, i]).collect();
     let all: Vec<u8> = requests.iter().flat_map(|r| [frame(r), frame(b"n")].concat()).collect();
     for piece in all.chunks(7) {
         stream.write_all(piece).await.unwrap();

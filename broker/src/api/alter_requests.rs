@@ -3,113 +3,81 @@
 //! The broker refuses what it can tell is wrong for itself ([`crate::api::alter_configs`]); the controller decides
 //! the rest; the answer names every resource of the request in its order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use protocol::StrBytes;
 use protocol::messages::alter_configs_response::AlterConfigsResourceResponse as LegacyResult;
 use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse as IncrementalResult;
 use protocol::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
 };
 use protocol::versions::ApiKey;
-use protocol::{ErrorCode, StrBytes};
 
-use crate::api::alter_configs::{Screened, screen_incremental, screen_legacy};
 use crate::api::Client;
+use crate::api::alter_configs::{reassemble, screen_incremental, screen_legacy};
 use crate::context::Context;
 use crate::controller_channel::send;
 
-/// Answers IncrementalAlterConfigs.
-pub(crate) async fn incremental(
-    ctx: Arc<Context>,
-    client: Client,
-    request: IncrementalAlterConfigsRequest,
-) -> IncrementalAlterConfigsResponse {
-    let screened = {
-        let image = ctx.metadata.image();
-        screen_incremental(&image, ctx.config.node_id, &ctx.config.properties, &request)
-    };
-    let mut rest = request.clone();
-    rest.resources = accepted(&request.resources, &screened);
-    let mut decided = Vec::new();
-    if !rest.resources.is_empty() {
-        let sent = send::<_, IncrementalAlterConfigsResponse>(
-            &*ctx.controller,
-            ApiKey::INCREMENTAL_ALTER_CONFIGS,
-            client.version,
-            &client.client_id,
-            &rest,
-        );
-        match sent.await {
-            Ok((response, committed_offset)) => {
-                ctx.metadata.wait_for(committed_offset).await;
-                decided = response.responses;
+/// The two requests differ in their types alone.
+macro_rules! alter {
+    ($(#[$doc:meta])* $name:ident, $key:expr, $screen:ident, $request:ty, $response:ty, $result:ty) => {
+        $(#[$doc])*
+        pub(crate) async fn $name(ctx: Arc<Context>, client: Client, request: $request) -> $response {
+            let image = ctx.metadata.image();
+            let screened = $screen(&image, ctx.config.node_id, &ctx.config.properties, &request);
+            let names = request.resources.iter().map(|r| (r.resource_type, r.resource_name.to_string()));
+            let names: Vec<(i8, String)> = names.collect();
+            let mut rest = request;
+            let mut refused = screened.iter().map(Option::is_some);
+            rest.resources.retain(|_| !refused.next().unwrap_or_default());
+            let mut decided = BTreeMap::new();
+            if !rest.resources.is_empty() {
+                match send::<_, $response>(&*ctx.controller, $key, client.version, &client.client_id, &rest).await {
+                    Ok((response, committed_offset)) => {
+                        ctx.metadata.wait_for(committed_offset).await;
+                        decided.extend(response.responses.into_iter().map(|r| {
+                            let name = (r.resource_type, r.resource_name.to_string());
+                            (name, (r.error_code, r.error_message.map(|m| m.to_string())))
+                        }));
+                    }
+                    Err(e) => {
+                        let code = e.code().code();
+                        let failed = names.iter().cloned().map(|name| (name, (code, Some(e.to_string()))));
+                        decided.extend(failed);
+                    }
+                }
             }
-            Err(e) => tracing::warn!("configurations could not be altered: {e}"),
+            let results = reassemble(&names, screened, decided).into_iter().zip(&names);
+            let results = results.map(|((code, message), (kind, name))| {
+                <$result>::default()
+                    .with_error_code(code)
+                    .with_error_message(message.map(StrBytes::from_string))
+                    .with_resource_type(*kind)
+                    .with_resource_name(StrBytes::from_string(name.clone()))
+            });
+            <$response>::default().with_responses(results.collect())
         }
-    }
-    let results = request.resources.iter().zip(&screened).map(|(resource, refusal)| {
-        let same = |r: &&IncrementalResult| {
-            r.resource_type == resource.resource_type && r.resource_name == resource.resource_name
-        };
-        let (code, message) = match (refusal, decided.iter().find(same)) {
-            (Some((code, message)), _) => (*code, Some(StrBytes::from_string(message.clone()))),
-            (None, Some(result)) => (result.error_code, result.error_message.clone()),
-            (None, None) => (ErrorCode::REQUEST_TIMED_OUT.code(), None),
-        };
-        IncrementalResult::default()
-            .with_error_code(code)
-            .with_error_message(message)
-            .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone())
-    });
-    IncrementalAlterConfigsResponse::default().with_responses(results.collect())
+    };
 }
 
-/// Answers AlterConfigs, which replaces all that a resource has set.
-pub(crate) async fn legacy(ctx: Arc<Context>, client: Client, request: AlterConfigsRequest) -> AlterConfigsResponse {
-    let screened = {
-        let image = ctx.metadata.image();
-        screen_legacy(&image, ctx.config.node_id, &ctx.config.properties, &request)
-    };
-    let mut rest = request.clone();
-    rest.resources = accepted(&request.resources, &screened);
-    let mut decided = Vec::new();
-    if !rest.resources.is_empty() {
-        let sent = send::<_, AlterConfigsResponse>(
-            &*ctx.controller,
-            ApiKey::ALTER_CONFIGS,
-            client.version,
-            &client.client_id,
-            &rest,
-        );
-        match sent.await {
-            Ok((response, committed_offset)) => {
-                ctx.metadata.wait_for(committed_offset).await;
-                decided = response.responses;
-            }
-            Err(e) => tracing::warn!("configurations could not be altered: {e}"),
-        }
-    }
-    let results = request.resources.iter().zip(&screened).map(|(resource, refusal)| {
-        let same = |r: &&LegacyResult| {
-            r.resource_type == resource.resource_type && r.resource_name == resource.resource_name
-        };
-        let (code, message) = match (refusal, decided.iter().find(same)) {
-            (Some((code, message)), _) => (*code, Some(StrBytes::from_string(message.clone()))),
-            (None, Some(result)) => (result.error_code, result.error_message.clone()),
-            (None, None) => (ErrorCode::REQUEST_TIMED_OUT.code(), None),
-        };
-        LegacyResult::default()
-            .with_error_code(code)
-            .with_error_message(message)
-            .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name.clone())
-    });
-    AlterConfigsResponse::default().with_responses(results.collect())
-}
+alter!(
+    /// Answers IncrementalAlterConfigs, which changes the keys that it names.
+    incremental,
+    ApiKey::INCREMENTAL_ALTER_CONFIGS,
+    screen_incremental,
+    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+    IncrementalResult
+);
 
-/// The resources that the controller is to decide.
-fn accepted<T: Clone>(resources: &[T], screened: &Screened) -> Vec<T> {
-    let undecided = resources.iter().zip(screened).filter(|(_, refusal)| refusal.is_none());
-    undecided.map(|(resource, _)| resource.clone()).collect()
-}
+alter!(
+    /// Answers AlterConfigs, which replaces all that a resource has set.
+    legacy,
+    ApiKey::ALTER_CONFIGS,
+    screen_legacy,
+    AlterConfigsRequest,
+    AlterConfigsResponse,
+    LegacyResult
+);

@@ -7,7 +7,9 @@ use bytes::{Bytes, BytesMut};
 use net::{Outbox, Outcome};
 use protocol::features::{FEATURES, FinalizedFeature};
 use protocol::messages::ApiVersionsRequest;
-use protocol::versions::{FeaturesAnswer, Listener, is_software_name, put_api_versions, put_api_versions_error};
+use protocol::versions::{
+    FeaturesAnswer, Listener, is_software_name, put_api_versions, put_api_versions_error,
+};
 use protocol::{Decodable, ErrorCode, versions};
 
 use crate::api::{Header, SERVED};
@@ -28,8 +30,8 @@ pub(crate) fn handle(ctx: &Context, header: &Header<'_>, frame: &[u8], out: &mut
         Err(e) => return Outcome::Close(format!("undecodable ApiVersions request: {e}")),
     };
     let mut answer = BytesMut::new();
-    let well_formed = is_software_name(&request.client_software_name)
-        && is_software_name(&request.client_software_version);
+    let well_formed =
+        is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
     if header.version >= 3 && !well_formed {
         let error = ErrorCode::INVALID_REQUEST;
         put_api_versions_error(header.version, header.correlation_id, error, &mut answer);

@@ -20,9 +20,9 @@ pub(crate) async fn handle(
     client: Client,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
-    let wanted: Option<HashMap<String, Vec<i32>>> = request.topics.map(|topics| {
-        topics.into_iter().map(|t| (t.topic.0.to_string(), t.partitions)).collect()
-    });
+    let wanted: Option<HashMap<String, Vec<i32>>> = request
+        .topics
+        .map(|topics| topics.into_iter().map(|t| (t.topic.0.to_string(), t.partitions)).collect());
     let is_wanted = |p: &Partition| match &wanted {
         None => true,
         Some(topics) => topics.get(&*p.name.topic).is_some_and(|ids| ids.contains(&p.name.partition)),

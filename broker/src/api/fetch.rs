@@ -46,7 +46,9 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out:
     };
     let version = header.version;
     let replica_id = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
-    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(usize::try_from(ctx.settings().fetch_max_bytes).unwrap_or(0));
+    let max_bytes = usize::try_from(request.max_bytes)
+        .unwrap_or(0)
+        .min(usize::try_from(ctx.settings().fetch_max_bytes).unwrap_or(0));
     let bound = match request.isolation_level {
         _ if replica_id.0 >= 0 => ReadBound::LogEnd,
         1 => ReadBound::LastStableOffset,
@@ -62,7 +64,14 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out:
             return Outcome::Answered;
         }
     };
-    let fetch = Fetch { ctx: ctx.clone(), version, correlation_id: header.correlation_id, session, limits, min_bytes };
+    let fetch = Fetch {
+        ctx: ctx.clone(),
+        version,
+        correlation_id: header.correlation_id,
+        session,
+        limits,
+        min_bytes,
+    };
     let results = read_all(&fetch.ctx, &fetch.session.partitions, &fetch.limits);
     if max_wait.is_zero() || fetch.session.partitions.is_empty() || is_enough(&results, min_bytes) {
         fetch.answer(results, out);

@@ -48,7 +48,11 @@ pub(crate) async fn handle(
             .with_node_id(BrokerId(id))
             .with_host(StrBytes::from_string(host))
             .with_port(port);
-        return if client.version >= 1 { response.with_error_message(message(found.error)) } else { response };
+        return if client.version >= 1 {
+            response.with_error_message(message(found.error))
+        } else {
+            response
+        };
     }
     let coordinators = keys.iter().map(|key| coordinator(key, find(key))).collect();
     FindCoordinatorResponse::default().with_coordinators(coordinators)
@@ -81,8 +85,5 @@ fn find_group(ctx: &Context, client: &Client, group: &str) -> Found {
     let Some(partition) = topic.partition(partition_for(group, count)) else { return missing };
     let Some(leader) = image.cluster.broker(partition.leader).filter(|b| !b.fenced) else { return missing };
     let Some(endpoint) = leader.listener(&client.listener) else { return missing };
-    Found {
-        error: ErrorCode::NONE,
-        node: Some((leader.id, endpoint.host.clone(), i32::from(endpoint.port))),
-    }
+    Found { error: ErrorCode::NONE, node: Some((leader.id, endpoint.host.clone(), i32::from(endpoint.port))) }
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 use protocol::ErrorCode;
+use protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
 use crate::api::Client;
 use crate::context::Context;

@@ -25,7 +25,11 @@ const LATEST_TIERED: i64 = -5;
 const DEBUGGING_REPLICA: i32 = -2;
 
 /// Finds offsets by timestamp.
-pub(crate) async fn handle(ctx: Arc<Context>, client: Client, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) async fn handle(
+    ctx: Arc<Context>,
+    client: Client,
+    request: ListOffsetsRequest,
+) -> ListOffsetsResponse {
     let mut seen = HashSet::new();
     let mut duplicates = HashSet::new();
     for topic in &request.topics {
@@ -117,7 +121,12 @@ impl Lookup<'_> {
         self.look_up(&partition, &state, request.timestamp)
     }
 
-    fn look_up(&self, partition: &Partition, state: &PartitionState, timestamp: i64) -> Result<Found, ErrorCode> {
+    fn look_up(
+        &self,
+        partition: &Partition,
+        state: &PartitionState,
+        timestamp: i64,
+    ) -> Result<Found, ErrorCode> {
         let offsets = partition.offsets(state);
         let epoch_of = |offset: i64| state.log.epoch_for_offset(offset).unwrap_or(-1);
         match timestamp {

@@ -43,7 +43,9 @@ pub(crate) async fn handle(ctx: Arc<Context>, client: Client, request: MetadataR
             .filter(|name| image.topics.by_name(name).is_none())
             .map(|name| name.to_string())
             .collect();
-        if !missing.is_empty() && (ctx.settings().auto_create_topics_enable || missing.iter().any(|t| is_internal(t))) {
+        if !missing.is_empty()
+            && (ctx.settings().auto_create_topics_enable || missing.iter().any(|t| is_internal(t)))
+        {
             auto_topics::create(&ctx, &missing).await;
         }
     }

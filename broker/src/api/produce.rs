@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use net::{Outbox, Outcome};
 use protocol::ErrorCode;
-use crate::validate_tmp::{self as validate, RecordError, ValidateError};
 use storage::AppendOrigin;
+use storage::validate::{self, ValidateError};
 use uuid::Uuid;
 
 use crate::api::{Header, begin_response};
@@ -45,7 +45,8 @@ struct PartitionResult {
     base_offset: i64,
     log_append_time: i64,
     log_start_offset: i64,
-    record_errors: Vec<RecordError>,
+    /// Place in the batch and reason of each refused record.
+    record_errors: Vec<(i32, String)>,
     message: Option<String>,
     /// The partition, and the high watermark that commits the batch; acks=all only.
     committed_at: Option<(Arc<Partition>, i64)>,
@@ -153,8 +154,7 @@ fn produce(
     };
     if crate::metadata_cache::is_internal(&partition.name.topic) && client_id != ADMIN_CLIENT_ID {
         result.error = ErrorCode::INVALID_TOPIC_EXCEPTION;
-        result.message =
-            Some(format!("Cannot append to internal topic {}", partition.name.topic));
+        result.message = Some(format!("Cannot append to internal topic {}", partition.name.topic));
         return result;
     }
     let Some(records) = data.records.and_then(|range| frame.get_mut(range)) else {
@@ -183,9 +183,16 @@ fn append(
 ) {
     let now_ms = clock::now_ms();
     let settings = partition.settings();
-    let checked = validate::validate(records, &());
+    let args = settings.validate_args(&partition.name, now_ms);
+    let checked = validate::check_request(version, records).and_then(|()| validate::validate(records, &args));
     let mut rewritten;
     let (records, log_append_time) = match checked {
+        Ok(validated) if validated.first.is_transactional() => {
+            // Nobody can have begun a transaction: transactional ids are not given out yet.
+            let producer = validated.first.producer_id;
+            result.fail(ErrorCode::INVALID_TXN_STATE, format!("producer {producer} has no open transaction"));
+            return;
+        }
         Ok(validated) => {
             let time = validated.log_append_time;
             match validated.rewritten {
@@ -197,7 +204,7 @@ fn append(
             }
         }
         Err(refused) => {
-            result.refuse(refused);
+            result.refuse(&refused, partition);
             return;
         }
     };
@@ -290,10 +297,11 @@ impl PartitionResult {
         self.message = Some(message.into());
     }
 
-    fn refuse(&mut self, refused: ValidateError) {
-        self.error = refused.code;
-        self.message = Some(refused.message);
-        self.record_errors = refused.record_errors;
+    fn refuse(&mut self, refused: &ValidateError, partition: &Partition) {
+        self.error = refused.code();
+        self.message = Some(refused.to_string());
+        let errors = refused.record_errors().iter();
+        self.record_errors = errors.map(|e| (e.batch_index, e.message(&partition.name))).collect();
     }
 }
 
@@ -344,9 +352,9 @@ fn encode_partition(w: &mut FieldWriter<'_>, version: i16, result: &PartitionRes
     }
     if version >= 8 {
         w.array(result.record_errors.len());
-        for error in &result.record_errors {
-            w.i32(error.index);
-            w.nullable_string(Some(&error.message));
+        for (index, message) in &result.record_errors {
+            w.i32(*index);
+            w.nullable_string(Some(message));
             w.no_tags();
         }
         w.nullable_string(result.message.as_deref());

@@ -74,7 +74,13 @@ pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &
     out.end_frame(mark);
 }
 
-fn encode_partition(ctx: &Context, version: i16, result: &ReadResult, out: &mut Outbox, leaders: &mut Vec<i32>) {
+fn encode_partition(
+    ctx: &Context,
+    version: i16,
+    result: &ReadResult,
+    out: &mut Outbox,
+    leaders: &mut Vec<i32>,
+) {
     let flexible = version >= FLEXIBLE;
     let mut w = FieldWriter::new(out.buffer(), flexible);
     w.i32(result.key.1);

@@ -133,10 +133,8 @@ fn diverging(state: &PartitionState, request: &PartitionRequest) -> Result<Optio
     if request.fetch_offset < state.log.log_start_offset() {
         return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
     }
-    let (epoch, end) = state
-        .log
-        .end_offset_for_epoch(request.last_fetched_epoch)
-        .ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+    let (epoch, end) =
+        state.log.end_offset_for_epoch(request.last_fetched_epoch).ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
     let parts = epoch < request.last_fetched_epoch || end < request.fetch_offset;
     Ok(parts.then_some((epoch, end)))
 }

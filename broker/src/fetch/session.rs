@@ -161,7 +161,8 @@ impl FetchSessions {
         if request.id == NO_SESSION {
             return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
         }
-        let session = self.cache.lock().get(&request.id).cloned().ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        let session =
+            self.cache.lock().get(&request.id).cloned().ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         let mut locked = session.lock();
         if locked.epoch != request.epoch {
             return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
@@ -216,7 +217,12 @@ impl FetchSessions {
         let session_id = session.id;
         let session = Arc::new(Mutex::new(session));
         cache.insert(id, session.clone());
-        FetchContext { partitions: request.partitions, session_id, session: Some(session), incremental: false }
+        FetchContext {
+            partitions: request.partitions,
+            session_id,
+            session: Some(session),
+            incremental: false,
+        }
     }
 }
 
@@ -285,10 +291,16 @@ mod tests {
             sessions.resolve(request(id + 1, 1, vec![]), 0).err(),
             Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
         );
-        assert_eq!(sessions.resolve(request(0, 5, vec![]), 0).err(), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        assert_eq!(
+            sessions.resolve(request(0, 5, vec![]), 0).err(),
+            Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+        );
         let closed = sessions.resolve(request(id, -1, vec![]), 0).ok().unwrap();
         assert_eq!(closed.session_id, 0);
-        assert_eq!(sessions.resolve(request(id, 2, vec![]), 0).err(), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        assert_eq!(
+            sessions.resolve(request(id, 2, vec![]), 0).err(),
+            Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+        );
     }
 
     #[test]

@@ -85,7 +85,8 @@ fn open_all(
             let Some(last) = &states[job.log_dir] else { continue };
             match open(job, last, config) {
                 Ok(found) => {
-                    let before = logs.lock().unwrap_or_else(|e| e.into_inner()).insert(job.name.clone(), found);
+                    let before =
+                        logs.lock().unwrap_or_else(|e| e.into_inner()).insert(job.name.clone(), found);
                     if before.is_some() {
                         tracing::error!("{} is in two log directories; one is ignored", job.name);
                     }

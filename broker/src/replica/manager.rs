@@ -108,7 +108,10 @@ impl ReplicaManager {
 
     /// Every replica.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
-        self.by_id.iter().flat_map(|topic| topic.partitions.iter().flatten().cloned().collect::<Vec<_>>()).collect()
+        self.by_id
+            .iter()
+            .flat_map(|topic| topic.partitions.iter().flatten().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// The replica of a partition, or Kafka's code for what stands in the way.
@@ -199,7 +202,11 @@ impl ReplicaManager {
     }
 
     /// Opens the log that was found on disk, or makes a new one.
-    fn add_replica(&self, mine: &LocalPartition, image: &MetadataImage) -> Result<Arc<Partition>, ReplicaError> {
+    fn add_replica(
+        &self,
+        mine: &LocalPartition,
+        image: &MetadataImage,
+    ) -> Result<Arc<Partition>, ReplicaError> {
         let name = TopicPartition::new(&mine.topic, mine.partition);
         let settings = self.settings.topic(image, &mine.topic);
         let found = self.found.lock().remove(&name);
@@ -307,7 +314,10 @@ impl ReplicaManager {
     pub(crate) fn mark_strays(&self) {
         let found: Vec<_> = self.found.lock().drain().collect();
         for (name, found) in found {
-            tracing::warn!("Found stray log dir {}: the topic is gone or has another id", found.log.dir().display());
+            tracing::warn!(
+                "Found stray log dir {}: the topic is gone or has another id",
+                found.log.dir().display()
+            );
             let dir = &self.dirs[found.log_dir].dir;
             let marked = dir.mark_dir(found.log.dir(), &name, random_uuid(), STRAY);
             if let Err(error) = marked {

@@ -7,8 +7,8 @@
 //! the high watermark of a leader moves only while the in-sync set has `min.insync.replicas` members (KIP-966).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use metadata::partition::PartitionRegistration;
 use parking_lot::{Mutex, MutexGuard};
@@ -56,13 +56,13 @@ pub(crate) struct PartitionState {
 }
 
 /// One replica of a partition.
-pub struct Partition {
+pub(crate) struct Partition {
     /// Topic and index.
-    pub name: TopicPartition,
+    pub(crate) name: TopicPartition,
     /// Id of the topic.
-    pub topic_id: Uuid,
+    pub(crate) topic_id: Uuid,
     /// Which of the node's log directories holds it.
-    pub log_dir: usize,
+    pub(crate) log_dir: usize,
     node_id: i32,
     state: Mutex<PartitionState>,
     high_watermark: AtomicI64,

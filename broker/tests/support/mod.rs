@@ -1,4 +1,5 @@
 //! A broker with a controller of the test's own, and a client that speaks through kafka-protocol.
+#![allow(clippy::unwrap_used, reason = "test support")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,7 +62,10 @@ impl TestController {
                 let mut body = request.slice(header.body_start..);
                 let registration = BrokerRegistrationRequest::decode(&mut body, version).unwrap();
                 committed_offset = self.commit(&[register(&registration)]);
-                BrokerRegistrationResponse::default().with_broker_epoch(1).encode(&mut response, version).unwrap();
+                BrokerRegistrationResponse::default()
+                    .with_broker_epoch(1)
+                    .encode(&mut response, version)
+                    .unwrap();
             }
             ApiKey::BROKER_HEARTBEAT => {
                 BrokerHeartbeatResponse::default()
@@ -117,7 +121,7 @@ impl MetadataSource for Source {
 }
 
 /// A running broker, its directory and its controller.
-pub struct TestBroker {
+pub(crate) struct TestBroker {
     broker: Broker,
     controller: Arc<TestController>,
     dir: tempfile::TempDir,
@@ -125,7 +129,7 @@ pub struct TestBroker {
 
 impl TestBroker {
     /// A broker on an empty directory.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let controller = Arc::new(TestController {
             image: Mutex::new(MetadataImage::empty()),
@@ -153,28 +157,28 @@ impl TestBroker {
     }
 
     /// Stops in order and starts again on the same directory.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.broker.stop().await;
         Self::start_in(self.dir, self.controller).await
     }
 
     /// Stops in order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.broker.stop().await;
     }
 
     /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.broker.addresses()[0].1
     }
 
     /// Id of a topic made with [`TestBroker::create_topic`].
-    pub fn topic_id(&self, name: &str) -> Uuid {
+    pub(crate) fn topic_id(&self, name: &str) -> Uuid {
         self.controller.image.lock().unwrap().topics.by_name(name).unwrap().id
     }
 
     /// Makes a topic and waits until the broker names it.
-    pub async fn create_topic(&self, name: &str, partitions: i32) {
+    pub(crate) async fn create_topic(&self, name: &str, partitions: i32) {
         let topic_id = Uuid::new_v5(&DIR_ID, name.as_bytes());
         let mut records = vec![Record::Topic(TopicRecord { name: name.into(), topic_id })];
         records.extend((0..partitions).map(|partition_id| {
@@ -216,12 +220,12 @@ fn config() -> BrokerConfig {
 }
 
 /// A topic name as messages hold it.
-pub fn topic_name(name: &str) -> TopicName {
+pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
 /// An uncompressed batch of records without keys.
-pub fn batch(timestamp: i64, values: &[&[u8]]) -> Bytes {
+pub(crate) fn batch(timestamp: i64, values: &[&[u8]]) -> Bytes {
     let mut builder = protocol::batch::BatchBuilder::new(0);
     for value in values {
         builder.push_pair(timestamp, None, Some(value));
@@ -230,7 +234,7 @@ pub fn batch(timestamp: i64, values: &[&[u8]]) -> Bytes {
 }
 
 /// One connection.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     sent: i32,
     received: i32,
@@ -238,18 +242,18 @@ pub struct Client {
 
 impl Client {
     /// Connects.
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(address).await.unwrap(), sent: 0, received: 0 }
     }
 
     /// Sends a request and waits for its response.
-    pub async fn call<R: Decodable>(&mut self, key: i16, version: i16, request: &impl Encodable) -> R {
+    pub(crate) async fn call<R: Decodable>(&mut self, key: i16, version: i16, request: &impl Encodable) -> R {
         self.send(key, version, request).await;
         self.receive(key, version).await
     }
 
     /// Sends a request.
-    pub async fn send(&mut self, key: i16, version: i16, request: &impl Encodable) {
+    pub(crate) async fn send(&mut self, key: i16, version: i16, request: &impl Encodable) {
         self.sent += 1;
         let mut frame = BytesMut::new();
         RequestHeader::put(key, version, self.sent, Some("test"), &mut frame);
@@ -258,13 +262,13 @@ impl Client {
     }
 
     /// Sends a frame.
-    pub async fn send_raw(&mut self, frame: &[u8]) {
+    pub(crate) async fn send_raw(&mut self, frame: &[u8]) {
         let size = (frame.len() as i32).to_be_bytes();
         self.stream.write_all(&[&size[..], frame].concat()).await.unwrap();
     }
 
     /// The next response, which must answer the oldest request and be read to its end.
-    pub async fn receive<R: Decodable>(&mut self, key: i16, version: i16) -> R {
+    pub(crate) async fn receive<R: Decodable>(&mut self, key: i16, version: i16) -> R {
         let frame = Bytes::from(self.receive_raw().await);
         self.received += 1;
         let (correlation_id, body) = parse_response_header(key, version, &frame).unwrap();
@@ -276,7 +280,7 @@ impl Client {
     }
 
     /// The next frame.
-    pub async fn receive_raw(&mut self) -> Vec<u8> {
+    pub(crate) async fn receive_raw(&mut self) -> Vec<u8> {
         let size = self.stream.read_i32().await.unwrap();
         let mut frame = vec![0; size as usize];
         self.stream.read_exact(&mut frame).await.unwrap();
@@ -284,7 +288,7 @@ impl Client {
     }
 
     /// Whether the broker closes the connection without an answer.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         matches!(self.stream.read_i32().await, Err(e) if e.kind() != std::io::ErrorKind::WouldBlock)
     }
 }
