@@ -42,6 +42,8 @@ pub(super) struct Network {
     pub(super) lost: u64,
     pub(super) repeated: u64,
     pub(super) max_delay_ms: u64,
+    /// Nodes of a release without pre-votes.
+    pub(super) old: BTreeSet<i32>,
     /// Pairs (from, to) between which nothing passes.
     pub(super) blocked: BTreeSet<(i32, i32)>,
 }
@@ -300,6 +302,9 @@ impl Cluster {
         let origin = Origin { from, incarnation: self.replicas[&from].incarnation, send_id };
         if !self.replicas.contains_key(&to) {
             return self.push(1, Event::Response { origin, result: Err(SendError::Disconnected) });
+        }
+        if self.network.old.contains(&to) && matches!(&request, Request::Vote(vote) if vote.pre_vote) {
+            return self.push(1, Event::Response { origin, result: Err(SendError::UnsupportedVersion) });
         }
         for delay in self.deliveries(from, to) {
             self.push(delay, Event::Request { origin, to, request: request.clone() });

@@ -4,6 +4,7 @@ mod committed;
 mod epochs;
 mod high_watermark;
 mod log_matching;
+mod membership;
 mod one_leader;
 mod roles;
 mod snapshots;
@@ -65,6 +66,7 @@ impl Observed {
         if observed.events.is_multiple_of(SELDOM) {
             snapshots::check(cluster);
             log_matching::check(cluster);
+            membership::check(cluster);
         }
         cluster.observed = observed;
     }
@@ -74,5 +76,6 @@ impl Observed {
         Observed::check(cluster);
         snapshots::check(cluster);
         log_matching::check(cluster);
+        membership::check(cluster);
     }
 }

@@ -46,6 +46,9 @@ fn run(seed: u64) -> (i64, i64) {
     let observers = (seed / 5 % 4) as i32;
     let dynamic = seed / 20 % 2 == 1;
     let mut cluster = Cluster::new(seed, voters, observers, dynamic);
+    if seed / 40 % 2 == 1 {
+        cluster.network.old.extend(cluster.ids());
+    }
     for _ in 0..CHAOS_ACTIONS {
         let pause = cluster.rng.below(400) as i64;
         cluster.run(cluster.now + pause, |_| false);
