@@ -18,6 +18,7 @@ pub mod producer_state;
 mod scan;
 pub mod segment;
 pub mod txn_index;
+pub mod validate;
 
 pub use config::LogConfig;
 pub use log::{
