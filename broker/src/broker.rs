@@ -3,7 +3,6 @@
 //!   bind listeners → open the logs → register → apply the metadata → be unfenced → serve
 //!   stop serving → leave the cluster → flush and close the logs → leave the clean-shutdown marks
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +12,12 @@ use metadata::image::MetadataImage;
 use net::tasks::Tasks;
 use net::{BindError, ConnectionLimits, Listener};
 use storage::dirs::LogDir;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::applier::{self, MetadataSource};
-use crate::config::{BrokerConfig, SettingsSource, group_config};
+use crate::config::{BrokerConfig, ListenerConfig, SettingsSource, group_config};
 use crate::context::Context;
 use crate::controller_channel::ControllerChannel;
 use crate::fetch::session::FetchSessions;
@@ -75,7 +75,6 @@ pub struct Broker {
     serving: Tasks,
     /// The applier, heartbeats, maintenance.
     background: Tasks,
-    addresses: Vec<(String, SocketAddr)>,
 }
 
 impl BoundListeners {
@@ -95,12 +94,15 @@ impl BoundListeners {
 
 impl Broker {
     /// Starts a broker and returns once clients can use it.
+    ///
+    /// Heartbeats run on `control`, so that a stalled data disk does not cost the broker its session.
     pub async fn start(
         config: BrokerConfig,
         bound: BoundListeners,
         dirs: Vec<LockedDir>,
         channel: Arc<dyn ControllerChannel>,
         mut metadata_source: Box<dyn MetadataSource>,
+        control: &Handle,
     ) -> Result<Self, StartError> {
         let dirs: Vec<_> = dirs.into_iter().map(|d| DirState::new(d.dir, d.id)).collect();
         let settings_source = Arc::new(SettingsSource::new(&config));
@@ -131,16 +133,25 @@ impl Broker {
         tokio::task::block_in_place(|| ctx.replicas.mark_strays());
         let background = Tasks::new();
         let checkpoints = Arc::new(Checkpoints::default());
-        start_background(&ctx, &checkpoints, &lifecycle, &background, metadata_source, flushes, removed);
+        start_background(
+            &ctx,
+            &checkpoints,
+            &lifecycle,
+            &background,
+            metadata_source,
+            flushes,
+            removed,
+            control,
+        );
         lifecycle.unfence().await;
         let serving = Tasks::new();
-        let addresses = serve(&ctx, bound, &serving);
-        Ok(Self { ctx, lifecycle, checkpoints, serving, background, addresses })
+        serve(&ctx, bound, &serving);
+        Ok(Self { ctx, lifecycle, checkpoints, serving, background })
     }
 
-    /// Name and bound address of each listener.
-    pub fn addresses(&self) -> &[(String, SocketAddr)] {
-        &self.addresses
+    /// The listeners, with the ports in use.
+    pub fn listeners(&self) -> &[ListenerConfig] {
+        &self.ctx.config.listeners
     }
 
     /// Waits until the metadata up to `offset` is applied here.
@@ -216,6 +227,7 @@ fn start_background(
     mut source: Box<dyn MetadataSource>,
     flushes: mpsc::Receiver<crate::replica::manager::FlushRequest>,
     removed: mpsc::UnboundedReceiver<(PathBuf, i64)>,
+    control: &Handle,
 ) {
     let cancelled = background.cancelled();
     let applier_ctx = ctx.clone();
@@ -233,11 +245,11 @@ fn start_background(
     background.spawn(maintenance::run(ctx.clone(), checkpoints.clone(), flushes, removed, cancelled));
     background.spawn(maintenance::flush_by_time(ctx.clone(), background.cancelled()));
     let (lifecycle, cancelled) = (lifecycle.clone(), background.cancelled());
-    background.spawn(async move { lifecycle.keep_alive(cancelled).await });
+    background.spawn_on(async move { lifecycle.keep_alive(cancelled).await }, control);
     background.spawn(ctx.groups.clone().run(background.cancelled()));
 }
 
-fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) -> Vec<(String, SocketAddr)> {
+fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) {
     let settings = ctx.settings();
     let limits = ConnectionLimits {
         request_bytes: usize::try_from(settings.socket_request_max_bytes).unwrap_or(0),
@@ -245,13 +257,10 @@ fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) -> Vec<(Str
         ..ConnectionLimits::default()
     };
     let service = Arc::new(BrokerService { ctx: ctx.clone() });
-    let mut addresses = Vec::new();
     for (listener, config) in bound.listeners.into_iter().zip(&ctx.config.listeners) {
-        addresses.push((config.name.clone(), listener.address()));
         let name: Arc<str> = config.name.as_str().into();
         serving.spawn(listener.serve(name, service.clone(), limits.clone(), serving.clone()));
     }
-    addresses
 }
 
 /// Flushes and closes every log, then says so in every directory that works.

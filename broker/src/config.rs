@@ -12,6 +12,7 @@ use protocol::batch::{NO_LEADER_EPOCH, TimestampType};
 use protocol::compress::Codec;
 use storage::validate::{CompressionType, DEFAULT_MAX_DECOMPRESSED_BYTES, ValidateArgs};
 use storage::{AppendOrigin, LogConfig, TopicPartition};
+use uuid::Uuid;
 
 use crate::group::GroupConfig;
 
@@ -39,6 +40,8 @@ pub struct BrokerConfig {
     pub node_id: i32,
     /// Id of the cluster, from meta.properties.
     pub cluster_id: String,
+    /// Random id of this run of the broker.
+    pub incarnation_id: Uuid,
     /// `broker.rack`.
     pub rack: Option<String>,
     /// The client-facing listeners.

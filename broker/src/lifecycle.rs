@@ -220,12 +220,10 @@ fn registration(
                 .with_max_supported_version(feature.max)
         })
         .collect();
-    let mut incarnation = [0; 16];
-    getrandom::fill(&mut incarnation).expect("the system has a random source");
     BrokerRegistrationRequest::default()
         .with_broker_id(BrokerId(config.node_id))
         .with_cluster_id(text(&config.cluster_id))
-        .with_incarnation_id(uuid::Builder::from_random_bytes(incarnation).into_uuid())
+        .with_incarnation_id(config.incarnation_id)
         .with_listeners(listeners)
         .with_features(supported)
         .with_rack(config.rack.as_deref().map(text))

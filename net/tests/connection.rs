@@ -1,5 +1,7 @@
 //! The connection loop against a service that echoes, waits, or refuses, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,6 +20,15 @@ pub(crate) struct OpenDirs {
     pub(crate) separate_metadata_dir: Option<(LogDir, Uuid)>,
 }
 
+impl OpenDirs {
+    /// `directory.id` of `metadata.log.dir`.
+    pub(crate) fn metadata_dir_id(&self, config: &NodeConfig) -> Uuid {
+        let is_it = |(dir, _): &&(LogDir, Uuid)| dir.path() == Path::new(&config.metadata_log_dir);
+        let mut all = self.separate_metadata_dir.iter().chain(&self.dirs);
+        all.find(is_it).map(|(_, id)| *id).expect("open() fails without the metadata directory")
+    }
+}
+
 /// Why a node cannot use its directories.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {

@@ -1,6 +1,7 @@
 //! The `minikafka` command.
 
 mod cli;
+mod controller_role;
 mod dev;
 mod dev_dir;
 mod log_dirs;

@@ -9,14 +9,27 @@
 //! heartbeats, so that a stalled data disk costs no leadership.
 
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
+use broker::config::{BrokerConfig, ListenerConfig};
+use broker::{BoundListeners, Broker, LockedDir};
+use controller::{ControllerHandle, StartArgs};
 use metadata::config::listeners::Endpoint;
 use metadata::config::node::NodeConfig;
-use tokio::runtime::{Builder, Runtime};
+use metadata::config::{BrokerConfig as BrokerSettings, Layers};
+use net::tasks::Tasks;
+use net::{BindError, ConnectionLimits, Listener};
+use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
+
+use crate::controller_role::{ControllerService, LocalController, LocalMetadata};
 
 use crate::log_dirs::OpenDirs;
 use crate::signals::{Signals, Stop};
+
+/// Connections to the controller that did not end by then are cut.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// Why a node failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +37,21 @@ pub(crate) enum NodeError {
     /// The system gives no threads or signals.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The metadata log cannot be opened.
+    #[error(transparent)]
+    Controller(#[from] controller::StartError),
+    /// The controller failed while it ran.
+    #[error("the controller failed: {0}")]
+    ControllerFailed(String),
+    /// The broker does not start.
+    #[error(transparent)]
+    Broker(#[from] broker::StartError),
+    /// Every log directory failed.
+    #[error("Shutdown broker because all log dirs have failed")]
+    NoLogDir,
 }
 
 /// A random id as Kafka makes them: version 4, and no `-` first in its base64 form.
@@ -46,7 +74,7 @@ pub(crate) fn random_id() -> Uuid {
 pub(crate) fn run(config: NodeConfig, dirs: OpenDirs) -> Result<Stop, NodeError> {
     let control = runtime("minikafka-control", 1)?;
     let data = runtime("minikafka-data", std::thread::available_parallelism().map_or(2, usize::from))?;
-    let stop = data.block_on(serve(&config, dirs));
+    let stop = data.block_on(serve(&config, dirs, control.handle()));
     data.shutdown_background();
     control.shutdown_background();
     stop
@@ -56,21 +84,119 @@ fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread().thread_name(name).worker_threads(threads).enable_all().build()
 }
 
-async fn serve(config: &NodeConfig, dirs: OpenDirs) -> Result<Stop, NodeError> {
+async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<Stop, NodeError> {
     let mut signals = Signals::new()?;
-    announce(config.node_id, &config.advertised_listeners);
-    let stop = signals.next().await;
-    tracing::info!(
-        target: "org.apache.kafka.common.utils.LoggingSignalHandler",
-        "Terminating process due to signal {}",
-        stop.name()
-    );
-    drop(dirs);
-    Ok(stop)
+    let mut broker_config = broker_config(config, &dirs);
+    let bound = BoundListeners::bind(&mut broker_config).await?;
+    let (controller_listeners, endpoints) = bind_controller(config).await?;
+    let incarnation_id = random_id();
+    broker_config.incarnation_id = incarnation_id;
+    let handle = controller::start(StartArgs {
+        node: config,
+        cluster_id: &dirs.cluster_id,
+        directory_id: dirs.metadata_dir_id(config),
+        broker_incarnation_id: Some(incarnation_id),
+        listeners: &endpoints,
+    })?;
+    let controller_tasks = serve_controller(&handle, controller_listeners, &endpoints);
+    let channel = Arc::new(LocalController { handle: handle.clone(), node_id: config.node_id });
+    let metadata = Box::new(LocalMetadata(handle.subscribe()));
+    let locked = dirs.dirs.into_iter().map(|(dir, id)| LockedDir { dir, id }).collect();
+    let broker = Broker::start(broker_config, bound, locked, channel, metadata, control).await?;
+    announce(config.node_id, broker.listeners());
+    let mut ended = handle.ended();
+    let stop = tokio::select! {
+        stop = signals.next() => {
+            tracing::info!(
+                target: "org.apache.kafka.common.utils.LoggingSignalHandler",
+                "Terminating process due to signal {}",
+                stop.name()
+            );
+            Ok(stop)
+        }
+        failed = ended.wait_for(Option::is_some) => Err(controller_failure(failed.ok().as_deref())),
+        () = broker.failed() => Err(NodeError::NoLogDir),
+    };
+    broker.stop().await;
+    controller_tasks.stop(STOP_GRACE).await;
+    handle.stop().await.map_err(NodeError::ControllerFailed)?;
+    drop(dirs.separate_metadata_dir);
+    stop
+}
+
+fn controller_failure(ended: Option<&Option<Result<(), String>>>) -> NodeError {
+    let reason = match ended {
+        Some(Some(Err(reason))) => reason.clone(),
+        _ => "it stopped by itself".to_owned(),
+    };
+    NodeError::ControllerFailed(reason)
+}
+
+fn broker_config(config: &NodeConfig, dirs: &OpenDirs) -> BrokerConfig {
+    let rack = BrokerSettings::of(&Layers::of(&config.properties)).broker_rack;
+    let listeners = config
+        .broker_listeners()
+        .map(|listener| {
+            let advertised = config.advertised_listeners.iter().find(|a| a.name == listener.name);
+            let advertised = advertised.unwrap_or(listener);
+            ListenerConfig {
+                name: listener.name.clone(),
+                host: listener.host.clone(),
+                port: listener.port,
+                advertised_host: if advertised.host.is_empty() {
+                    host_name()
+                } else {
+                    advertised.host.clone()
+                },
+                advertised_port: advertised.port,
+                security_protocol: listener.protocol.code(),
+            }
+        })
+        .collect();
+    BrokerConfig {
+        node_id: config.node_id,
+        cluster_id: dirs.cluster_id.clone(),
+        incarnation_id: Uuid::nil(),
+        rack,
+        listeners,
+        inter_broker_listener: config.inter_broker_listener_name.clone(),
+        properties: Arc::new(config.properties.clone()),
+    }
+}
+
+/// This machine's name, which Kafka advertises for a listener without a host.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+/// Binds the controller listeners; gives them with the addresses under which others reach them.
+async fn bind_controller(config: &NodeConfig) -> Result<(Vec<Listener>, Vec<Endpoint>), NodeError> {
+    let mut listeners = Vec::new();
+    let mut endpoints = config.advertised_controller_listeners.clone();
+    for endpoint in config.controller_listeners() {
+        let bound = Listener::bind(&endpoint.host, endpoint.port).await?;
+        for advertised in endpoints.iter_mut().filter(|a| a.name == endpoint.name && a.port == 0) {
+            advertised.port = bound.address().port();
+        }
+        listeners.push(bound);
+    }
+    endpoints.iter_mut().filter(|e| e.host.is_empty()).for_each(|e| e.host = host_name());
+    Ok((listeners, endpoints))
+}
+
+fn serve_controller(handle: &ControllerHandle, listeners: Vec<Listener>, endpoints: &[Endpoint]) -> Tasks {
+    let tasks = Tasks::new();
+    let service = Arc::new(ControllerService { handle: handle.clone() });
+    for (listener, endpoint) in listeners.into_iter().zip(endpoints) {
+        let limits = ConnectionLimits::default();
+        tasks.spawn(listener.serve(endpoint.name.as_str().into(), service.clone(), limits, tasks.clone()));
+    }
+    tasks
 }
 
 /// The words that programs wait for: those of Testcontainers' modules, and the last line for people.
-fn announce(node_id: i32, listeners: &[Endpoint]) {
+fn announce(node_id: i32, listeners: &[ListenerConfig]) {
     tracing::info!(
         target: "kafka.server.BrokerLifecycleManager",
         "[BrokerLifecycleManager id={node_id}] The broker has been unfenced. Transitioning from RECOVERY to RUNNING."
@@ -80,6 +206,10 @@ fn announce(node_id: i32, listeners: &[Endpoint]) {
         target: "kafka.server.KafkaRaftServer",
         "[KafkaRaftServer nodeId={node_id}] Kafka Server started"
     );
-    let addresses: Vec<String> = listeners.iter().map(Endpoint::address).collect();
+    let address = |l: &ListenerConfig| match l.advertised_host.contains(':') {
+        true => format!("[{}]:{}", l.advertised_host, l.advertised_port),
+        false => format!("{}:{}", l.advertised_host, l.advertised_port),
+    };
+    let addresses: Vec<String> = listeners.iter().map(address).collect();
     tracing::info!(target: "minikafka", "Bootstrap address: {}", addresses.join(","));
 }

@@ -152,7 +152,16 @@ impl TestBroker {
         std::fs::create_dir_all(&path).unwrap();
         let dirs = vec![LockedDir { dir: LogDir::open(&path).unwrap(), id: DIR_ID }];
         let channel = Arc::new(Channel(controller.clone()));
-        let broker = Broker::start(config, bound, dirs, channel, Box::new(Source(receiver))).await.unwrap();
+        let broker = Broker::start(
+            config,
+            bound,
+            dirs,
+            channel,
+            Box::new(Source(receiver)),
+            &tokio::runtime::Handle::current(),
+        )
+        .await
+        .unwrap();
         Self { broker, controller, dir }
     }
 
@@ -169,7 +178,7 @@ impl TestBroker {
 
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.broker.addresses()[0].1
+        ([127, 0, 0, 1], self.broker.listeners()[0].advertised_port).into()
     }
 
     /// Id of a topic made with [`TestBroker::create_topic`].
@@ -205,6 +214,7 @@ fn config() -> BrokerConfig {
     BrokerConfig {
         node_id: 1,
         cluster_id: "test".into(),
+        incarnation_id: Uuid::from_u128(1),
         rack: None,
         listeners: vec![ListenerConfig {
             name: "PLAINTEXT".into(),
