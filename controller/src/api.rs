@@ -4,9 +4,16 @@
 //! their rules are in [`crate::decide`], here is only their wire form.
 
 mod api_versions;
+mod begin_quorum_epoch;
 mod describe_cluster;
 mod describe_quorum;
+mod end_quorum_epoch;
 mod envelope;
+mod fetch;
+mod fetch_snapshot;
+mod raft;
+mod raft_voters;
+mod vote;
 
 use bytes::{Bytes, BytesMut};
 use protocol::messages::{
@@ -47,6 +54,14 @@ pub(crate) fn is_served(api_key: i16) -> bool {
             | ApiKey::DESCRIBE_CLUSTER
             | ApiKey::DESCRIBE_QUORUM
             | ApiKey::ENVELOPE
+            | ApiKey::FETCH
+            | ApiKey::FETCH_SNAPSHOT
+            | ApiKey::VOTE
+            | ApiKey::BEGIN_QUORUM_EPOCH
+            | ApiKey::END_QUORUM_EPOCH
+            | ApiKey::ADD_RAFT_VOTER
+            | ApiKey::REMOVE_RAFT_VOTER
+            | ApiKey::UPDATE_RAFT_VOTER
     )
 }
 
@@ -68,6 +83,14 @@ pub(crate) async fn handle(
         ApiKey::DESCRIBE_CLUSTER => describe_cluster::answer(controller, header, body),
         ApiKey::DESCRIBE_QUORUM => describe_quorum::answer(controller, header, body).await,
         ApiKey::ENVELOPE => envelope::answer(controller, header, body).await,
+        ApiKey::FETCH => fetch::answer(controller, header, body).await,
+        ApiKey::FETCH_SNAPSHOT => fetch_snapshot::answer(controller, header, body).await,
+        ApiKey::VOTE => vote::answer(controller, header, body).await,
+        ApiKey::BEGIN_QUORUM_EPOCH => begin_quorum_epoch::answer(controller, header, body).await,
+        ApiKey::END_QUORUM_EPOCH => end_quorum_epoch::answer(controller, header, body).await,
+        ApiKey::ADD_RAFT_VOTER => raft_voters::add(controller, header, body).await,
+        ApiKey::REMOVE_RAFT_VOTER => raft_voters::remove(controller, header, body).await,
+        ApiKey::UPDATE_RAFT_VOTER => raft_voters::update(controller, header, body).await,
         _ => handle_decided(controller, header, body).await,
     }
 }

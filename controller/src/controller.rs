@@ -190,12 +190,10 @@ impl<S: MetadataStore> Controller<S> {
         match event {
             StoreEvent::Observed(batches) => {
                 for batch in batches {
-                    let mut offset = batch.base_offset;
-                    for record in &batch.records {
+                    for (offset, record) in (batch.base_offset..).zip(&batch.records) {
                         self.committed
                             .replay(offset, batch.epoch, batch.timestamp_ms, record)
                             .map_err(|error| format!("metadata log: {error}"))?;
-                        offset += 1;
                     }
                     if batch.records.is_empty() {
                         self.committed.skip(batch.last_offset, batch.epoch, batch.timestamp_ms);
@@ -251,7 +249,12 @@ impl<S: MetadataStore> Controller<S> {
         });
         let bootstrap = self.setup.bootstrap.clone();
         self.decide(&Event::Activated { bootstrap, in_transaction }, None)?;
-        self.register_itself()
+        self.register_itself()?;
+        // What arrived during the start, such as the registration of this node's broker, shares the first flush.
+        match self.setup.commands.try_recv() {
+            Ok(command) => self.on_commands(command),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Every controller registers; the active one does so without a request over the network.

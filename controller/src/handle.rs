@@ -120,6 +120,14 @@ impl ControllerHandle {
         answer.await.ok().flatten()
     }
 
+    /// Sends a request of the Raft protocol to this node; `None` if it has stopped.
+    pub(crate) async fn raft(&self, request: raft::message::Request) -> Option<raft::message::Response> {
+        let (reply, answer) = oneshot::channel();
+        let listener = self.shared.listener_name.clone();
+        self.shared.raft.send(RaftCommand::Request { listener, request, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
     /// Stops in good order and waits for it.
     ///
     /// # Errors

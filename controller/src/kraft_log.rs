@@ -1,7 +1,8 @@
 //! `raft::Log` over `storage::Log`: the files of `__cluster_metadata-0`.
 //!
-//! Invariants: everything that `flush` covered is on the disk; a snapshot has its final name only when it is complete
-//! and durable; the log starts at 0 or at a snapshot.
+//! Invariants: what `flush` covered is on the disk after the next [`KraftLog::sync`], which the store calls before
+//! anything that depends on it leaves this node, so that steps without an outside effect share one; a snapshot has its
+//! final name only when it is complete and durable; the log starts at 0 or at a snapshot.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,7 +14,7 @@ use protocol::control::ControlRecord;
 use raft::log::LogError;
 use raft::snapshot::{DELETED_SUFFIX, PARTIAL_SUFFIX, file_name, parse_file_name};
 use raft::{OffsetAndEpoch, SnapshotChunk, SnapshotInfo};
-use storage::dirs::{CLUSTER_METADATA_DIR, read_partition_metadata, write_partition_metadata};
+use storage::dirs::{CLUSTER_METADATA_DIR, read_partition_metadata};
 use storage::{LogConfig, OpenArgs, durable};
 
 /// The metadata log of this node.
@@ -23,6 +24,9 @@ pub(crate) struct KraftLog {
     log: storage::Log,
     snapshots: Vec<SnapshotInfo>,
     partial: Option<(OffsetAndEpoch, File)>,
+    /// Something was flushed that is not synced.
+    dirty: bool,
+    durable: bool,
     now_ms: fn() -> i64,
 }
 
@@ -51,6 +55,8 @@ pub enum OpenError {
 pub(crate) struct KraftLogConfig {
     pub(crate) segment_bytes: u32,
     pub(crate) segment_ms: i64,
+    /// False for a directory that does not outlive the process: then nothing is synced.
+    pub(crate) durable: bool,
     pub(crate) now_ms: fn() -> i64,
 }
 
@@ -79,10 +85,13 @@ impl KraftLog {
             return Err(OpenError::Damaged(dir));
         }
         if read_partition_metadata(&dir)?.is_none() {
-            write_partition_metadata(&dir, METADATA_TOPIC_ID)?;
+            // Not synced: it always says the same, so it can be written again.
+            let text = format!("version: 0\ntopic_id: {}", protocol::base64_id(METADATA_TOPIC_ID));
+            fs::write(dir.join("partition.metadata"), text)?;
         }
         let snapshots = find_snapshots(&dir)?;
-        let mut opened = Self { dir, log, snapshots, partial: None, now_ms: config.now_ms };
+        let KraftLogConfig { durable, now_ms, .. } = config;
+        let mut opened = Self { dir, log, snapshots, partial: None, dirty: false, durable, now_ms };
         opened.skip_to_snapshot()?;
         Ok(opened)
     }
@@ -100,6 +109,24 @@ impl KraftLog {
     /// The folder of the log.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Makes everything that was flushed durable.
+    pub(crate) fn sync(&mut self) -> Result<(), storage::StorageError> {
+        if std::mem::take(&mut self.dirty) && self.durable {
+            self.log.flush(self.log.log_end_offset())?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the election state.
+    pub(crate) fn write_quorum_state(&self, text: &str) -> io::Result<()> {
+        let path = self.dir.join(raft::quorum_state::FILE_NAME);
+        if self.durable {
+            durable::replace(&path, text.as_bytes()).map_err(|error| error.source)
+        } else {
+            fs::write(path, text)
+        }
     }
 
     /// Flushes and closes the files.
@@ -220,12 +247,14 @@ impl raft::Log for KraftLog {
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
-        self.log.flush(self.log.log_end_offset()).map_err(failed)
+        self.dirty = true;
+        Ok(())
     }
 
     fn truncate_to(&mut self, end_offset: i64) -> Result<(), LogError> {
         self.log.truncate_to(end_offset).map_err(failed)?.remove()?;
-        self.log.flush(end_offset).map_err(failed)
+        self.dirty = true;
+        self.sync().map_err(failed)
     }
 
     fn read(&self, offset: i64, max_bytes: usize) -> Result<Bytes, LogError> {

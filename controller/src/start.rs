@@ -38,6 +38,8 @@ pub struct StartArgs<'a> {
     pub cluster_id: &'a str,
     /// `directory.id` of `metadata.log.dir`, which this process has locked.
     pub directory_id: Uuid,
+    /// False for directories that do not outlive the process: then nothing is made durable.
+    pub durable: bool,
     /// Incarnation id with which the broker of this process will register, if it has one.
     pub broker_incarnation_id: Option<Uuid>,
     /// Controller listeners as others reach them, with the ports in use, in the order of `controller.listener.names`.
@@ -72,6 +74,7 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
     let log_config = KraftLogConfig {
         segment_bytes: u32::try_from(config.metadata_log_segment_bytes).unwrap_or(1 << 30),
         segment_ms: config.metadata_log_segment_ms,
+        durable: args.durable,
         now_ms: steady_ms,
     };
     let log = KraftLog::open(metadata_log_dir, log_config)?;

@@ -1,5 +1,7 @@
 //! A controller that is its only voter: from nothing to topics, and on after a restart.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "sole_voter/node.rs"]
 mod node;
 

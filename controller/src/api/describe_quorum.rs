@@ -6,15 +6,14 @@
 
 use bytes::Bytes;
 use protocol::messages::describe_quorum_response::{Listener, Node, PartitionData, ReplicaState, TopicData};
-use protocol::messages::{BrokerId, DescribeQuorumRequest, DescribeQuorumResponse, TopicName};
+use protocol::messages::{BrokerId, DescribeQuorumRequest, DescribeQuorumResponse};
 use protocol::request::RequestHeader;
 use protocol::{ErrorCode, StrBytes};
 use raft::ReplicaDescription;
 
+use super::raft::{TOPIC, topic_name};
 use super::{decode, encode};
 use crate::handle::{Answer, ControllerHandle, InvalidRequest};
-
-const TOPIC: &str = "__cluster_metadata";
 
 pub(super) async fn answer(
     controller: &ControllerHandle,
@@ -45,13 +44,17 @@ pub(super) async fn answer(
                 .with_leader_epoch(leader.epoch)
         }
         Some(quorum) => {
+            // Apache Kafka says that there is no error with an empty message.
+            let no_message = (version >= 2).then(StrBytes::default);
             if version >= 2 {
                 response.nodes = nodes(controller, &quorum.voters);
+                response.error_message = no_message.clone();
             }
             let states = |replicas: &[ReplicaDescription]| {
                 replicas.iter().map(|replica| replica_state(version, replica)).collect()
             };
             PartitionData::default()
+                .with_error_message(no_message)
                 .with_leader_id(BrokerId(quorum.leader_id))
                 .with_leader_epoch(quorum.leader_epoch)
                 .with_high_watermark(quorum.high_watermark)
@@ -59,8 +62,8 @@ pub(super) async fn answer(
                 .with_observers(states(&quorum.observers))
         }
     };
-    let name = TopicName(StrBytes::from_static_str(TOPIC));
-    response.topics = vec![TopicData::default().with_topic_name(name).with_partitions(vec![partition])];
+    response.topics =
+        vec![TopicData::default().with_topic_name(topic_name()).with_partitions(vec![partition])];
     encode(header, &response)
 }
 

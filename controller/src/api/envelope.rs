@@ -33,6 +33,8 @@ pub(super) async fn answer(
     }
     let answer = match key {
         ApiKey::DESCRIBE_QUORUM => super::describe_quorum::answer(controller, &inner, inner_body).await,
+        ApiKey::ADD_RAFT_VOTER => super::raft_voters::add(controller, &inner, inner_body).await,
+        ApiKey::REMOVE_RAFT_VOTER => super::raft_voters::remove(controller, &inner, inner_body).await,
         _ => handle_decided(controller, &inner, inner_body).await,
     };
     let Ok(answer) = answer else { return refuse(ErrorCode::UNSUPPORTED_VERSION) };

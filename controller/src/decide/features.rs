@@ -123,7 +123,7 @@ fn check_metadata_version(view: View<'_>, level: i16, kind: UpgradeType) -> Resu
     };
     let (current, new) = (view.image.features.metadata_version(), MetadataVersion(level));
     if new < MetadataVersion::MINIMUM {
-        return refused(format!("Unable to set a metadata.version less than 3.3-IV3"));
+        return refused("Unable to set a metadata.version less than 3.3-IV3".to_owned());
     }
     if new < current && new.metadata_changes_between(current) {
         return refused(

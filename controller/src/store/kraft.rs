@@ -1,7 +1,7 @@
 //! The store of KRaft mode: the Raft node, its log and its election state (`quorum-state`).
 //!
-//! Invariants: the effects of a step are carried out in order, before the next step; an election state is on disk
-//! before anything that depends on it leaves this node.
+//! Invariants: the effects of a step are carried out in order, before the next step; election state and log are on
+//! disk before anything that depends on them leaves this node: a request, an answer, committed records.
 //! IO: blocking, on the controller's own thread.
 
 use std::collections::{HashMap, VecDeque};
@@ -12,7 +12,6 @@ use bytes::Bytes;
 use metadata::image::Provenance;
 use protocol::records::Record;
 use raft::{Effect, Input, Log as _, Node, OffsetAndEpoch, QuorumState, SendError};
-use storage::durable;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent};
@@ -116,7 +115,7 @@ impl KraftStore {
     fn perform(&mut self, effects: Vec<Effect>) {
         let mut left = VecDeque::from(effects);
         while let Some(effect) = left.pop_front() {
-            match self.perform_one(effect, left.front()) {
+            match self.perform_one(effect, &left) {
                 Ok(None) => {}
                 Ok(Some(input)) => left.extend(self.node.step(input, (self.now_ms)())),
                 Err(reason) => self.events.push_back(StoreEvent::Failed(reason)),
@@ -125,19 +124,18 @@ impl KraftStore {
     }
 
     /// Carries out one effect; an input that results from it is stepped after the effects that are left.
-    fn perform_one(&mut self, effect: Effect, next: Option<&Effect>) -> Result<Option<Input>, String> {
+    fn perform_one(&mut self, effect: Effect, left: &VecDeque<Effect>) -> Result<Option<Input>, String> {
         match effect {
-            // Nothing happens between two states that follow each other, so the first need not be written.
-            Effect::PersistQuorumState(_) if matches!(next, Some(Effect::PersistQuorumState(_))) => {}
+            Effect::PersistQuorumState(_) if is_superseded(left) => {}
             Effect::PersistQuorumState(state) => {
-                let path = self.node.log().dir().join(raft::quorum_state::FILE_NAME);
-                durable::replace(&path, state.encode().as_bytes()).map_err(|error| error.to_string())?;
+                self.node.log().write_quorum_state(&state.encode()).map_err(|error| error.to_string())?;
             }
             // Peers are reached once nodes have a network; until then nobody answers.
             Effect::Send { id, .. } => {
                 return Ok(Some(Input::Response { id, result: Err(SendError::Disconnected) }));
             }
             Effect::Reply { id, response } => {
+                self.sync()?;
                 if let Some(reply) = self.waiting.remove(&id) {
                     // Whoever asked may have gone away.
                     let _ = reply.send(response);
@@ -172,6 +170,10 @@ impl KraftStore {
             Effect::Fault(fault) => return Err(fault.to_string()),
         }
         Ok(None)
+    }
+
+    fn sync(&mut self) -> Result<(), String> {
+        self.node.log_mut().sync().map_err(|error| error.to_string())
     }
 
     fn stop_leading(&mut self) {
@@ -246,6 +248,14 @@ impl KraftStore {
     }
 }
 
+/// True if the election state is written again before anything leaves this node.
+fn is_superseded(left: &VecDeque<Effect>) -> bool {
+    let decisive = left.iter().find(|effect| {
+        matches!(effect, Effect::PersistQuorumState(_) | Effect::Send { .. } | Effect::Reply { .. })
+    });
+    matches!(decisive, Some(Effect::PersistQuorumState(_)))
+}
+
 fn committed_batch(batch: &raft::batch::Batch<'_>) -> Result<CommittedBatch, String> {
     let mut records = Vec::new();
     if !batch.is_control() {
@@ -302,6 +312,14 @@ impl MetadataStore for KraftStore {
     async fn next(&mut self) -> StoreEvent {
         loop {
             if let Some(event) = self.events.pop_front() {
+                let leaves = match &event {
+                    StoreEvent::Committed(_) => true,
+                    StoreEvent::Observed(batches) => batches.iter().any(|batch| !batch.records.is_empty()),
+                    _ => false,
+                };
+                if leaves && let Err(reason) = self.sync() {
+                    return StoreEvent::Failed(reason);
+                }
                 return event;
             }
             let deadline = self.node.next_deadline();

@@ -19,14 +19,14 @@ use protocol::messages::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-pub const CLUSTER_ID: &str = "Z29sZGVuLW1pbmlrYWZrYQ";
+pub(crate) const CLUSTER_ID: &str = "Z29sZGVuLW1pbmlrYWZrYQ";
 
-pub struct Node {
-    pub dir: TempDir,
-    pub config: NodeConfig,
-    pub directory_id: Uuid,
+pub(crate) struct Node {
+    pub(crate) dir: TempDir,
+    pub(crate) config: NodeConfig,
+    pub(crate) directory_id: Uuid,
     /// Of the broker in the process that was started last.
-    pub incarnation_id: Cell<Uuid>,
+    pub(crate) incarnation_id: Cell<Uuid>,
 }
 
 fn new_id() -> Uuid {
@@ -38,11 +38,11 @@ fn text(text: &str) -> StrBytes {
 }
 
 impl Node {
-    pub fn format() -> Self {
+    pub(crate) fn format() -> Self {
         Self::format_with(&[])
     }
 
-    pub fn format_with(more: &[(&str, &str)]) -> Self {
+    pub(crate) fn format_with(more: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().unwrap();
         let node = Self::on(dir, more);
         let log_dirs: Vec<(PathBuf, Uuid)> = vec![(node.dir.path().to_owned(), node.directory_id)];
@@ -62,7 +62,7 @@ impl Node {
     }
 
     /// A node on a directory that is formatted already.
-    pub fn on(dir: TempDir, more: &[(&str, &str)]) -> Self {
+    pub(crate) fn on(dir: TempDir, more: &[(&str, &str)]) -> Self {
         let path = dir.path().to_str().unwrap().to_owned();
         let mut properties: BTreeMap<String, String> = [
             ("process.roles", "broker,controller"),
@@ -87,12 +87,13 @@ impl Node {
     }
 
     /// Starts the controller; the broker has a new incarnation with each start.
-    pub fn start(&self) -> ControllerHandle {
+    pub(crate) fn start(&self) -> ControllerHandle {
         self.incarnation_id.set(new_id());
         minikafka_controller::start(StartArgs {
             node: &self.config,
             cluster_id: CLUSTER_ID,
             directory_id: self.directory_id,
+            durable: true,
             broker_incarnation_id: Some(self.incarnation_id.get()),
             listeners: &self.config.advertised_controller_listeners,
         })
@@ -100,9 +101,7 @@ impl Node {
     }
 }
 
-pub async fn register(controller: &ControllerHandle, node: &Node) -> i64 {
-    let mut leader = controller.leader();
-    leader.wait_for(|leader| leader.leader_id.is_some()).await.unwrap();
+pub(crate) async fn register(controller: &ControllerHandle, node: &Node) -> i64 {
     let features = FEATURES.iter().map(|feature| {
         Feature::default()
             .with_name(text(feature.name))
@@ -130,7 +129,7 @@ pub async fn register(controller: &ControllerHandle, node: &Node) -> i64 {
     panic!("the broker was not registered");
 }
 
-pub async fn unfence(controller: &ControllerHandle, epoch: i64) {
+pub(crate) async fn unfence(controller: &ControllerHandle, epoch: i64) {
     let request = BrokerHeartbeatRequest::default()
         .with_broker_id(BrokerId(1))
         .with_broker_epoch(epoch)
@@ -141,7 +140,7 @@ pub async fn unfence(controller: &ControllerHandle, epoch: i64) {
 }
 
 #[allow(dead_code, reason = "not every test file creates topics")]
-pub fn create_topics(names: &[&str]) -> CreateTopicsRequest {
+pub(crate) fn create_topics(names: &[&str]) -> CreateTopicsRequest {
     let topics = names.iter().map(|name| {
         CreatableTopic::default()
             .with_name(TopicName(text(name)))
