@@ -143,7 +143,8 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-fn take_record<'a>(bytes: &mut &'a [u8]) -> Result<RecordRef<'a>, RecordFormatError> {
+/// Takes a record from the front of `bytes`, with all checks.
+pub(super) fn take_record<'a>(bytes: &mut &'a [u8]) -> Result<RecordRef<'a>, RecordFormatError> {
     let before = bytes.len();
     let size = take_varint(bytes).ok_or(RecordFormatError::Structure)?;
     let left = bytes.len();

@@ -3,8 +3,8 @@
 //! Memory is one piece of decompressed bytes, however large the records are. The checks are those of
 //! [`super::Records`].
 
-use super::record::RecordFormatError;
-use super::varint::{MAX_VARINT, MAX_VARLONG, unzigzag, unzigzag32};
+use super::record::{RecordFormatError, take_record};
+use super::varint::{MAX_VARINT, MAX_VARLONG, take_varint, unzigzag, unzigzag32};
 use crate::compress::{DecompressError, Pieces};
 
 /// What is told of a record.
@@ -57,9 +57,30 @@ impl<'p, 'd> RecordStream<'p, 'd> {
 
     /// The next record.
     pub fn next_record(&mut self) -> Result<RecordSkim, RecordStreamError> {
-        if self.at_end()? {
+        let piece = self.pieces.peek()?;
+        if piece.is_empty() {
             return Err(RecordFormatError::TooFew.into());
         }
+        let mut body = piece;
+        let size = take_varint(&mut body).and_then(|size| usize::try_from(size).ok());
+        if size.is_none_or(|size| size > body.len()) {
+            return self.next_across_pieces();
+        }
+        let record = take_record(&mut { piece })?;
+        let skim = RecordSkim {
+            attributes: record.attributes,
+            timestamp_delta: record.timestamp_delta,
+            offset_delta: record.offset_delta,
+            has_key: record.key.is_some(),
+            size: record.size,
+        };
+        self.taken += skim.size as u64;
+        self.pieces.consume(skim.size);
+        Ok(skim)
+    }
+
+    /// The next record, byte by byte, since it may not lie within one piece.
+    fn next_across_pieces(&mut self) -> Result<RecordSkim, RecordStreamError> {
         let start = self.taken;
         self.body_left = u64::from(MAX_VARINT);
         let size = unzigzag32(self.varint(MAX_VARINT)?);

@@ -275,3 +275,31 @@ proptest! {
         prop_assert_eq!(walked.is_ok(), streamed);
     }
 }
+
+/// Records that lie across the ends of pieces, and some that are larger than a piece.
+#[test]
+fn streams_go_across_pieces() {
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new(0).codec(codec, None);
+        for i in 0..2000usize {
+            let value = vec![i as u8; if i % 500 == 7 { 200_000 } else { i % 400 }];
+            let headers = [(&b"key"[..], Some(&value[..]))];
+            let key = (i % 3 != 0).then_some(&value[..]);
+            builder.push(i as i64, &RecordData { key, value: Some(&value), headers: &headers });
+        }
+        let bytes = builder.build();
+        let batch = RawBatch { position: 0, bytes: &bytes };
+        let mut scratch = Vec::new();
+        let records = batch.open_records(usize::MAX, &mut scratch).unwrap();
+        with_decompressor(|decompressor| {
+            let mut pieces = decompressor.pieces(codec, &bytes[HEADER_SIZE..], usize::MAX);
+            let mut stream = RecordStream::new(&mut pieces);
+            for record in records {
+                let (record, skim) = (record.unwrap(), stream.next_record().unwrap());
+                assert_eq!((skim.offset_delta, skim.size), (record.offset_delta, record.size), "{codec:?}");
+                assert_eq!(skim.has_key, record.key.is_some());
+            }
+            assert_eq!(stream.at_end(), Ok(true));
+        });
+    }
+}
