@@ -79,7 +79,7 @@ impl Checkpoint {
 pub struct LogDir {
     path: PathBuf,
     /// Closing it releases the lock.
-    _lock: File,
+    lock_file: File,
 }
 
 impl LogDir {
@@ -105,7 +105,7 @@ impl LogDir {
             Err(e) => return Err(StorageError::of("lock", &lock_path)(e.into()).into()),
         }
         lock_as_java(&lock, path, &lock_path)?;
-        Ok(LogDir { path: path.to_path_buf(), _lock: lock })
+        Ok(LogDir { path: path.to_path_buf(), lock_file: lock })
     }
 
     /// The directory.
@@ -197,6 +197,13 @@ impl LogDir {
         fs::rename(dir, &to).map_err(StorageError::of("rename", dir))?;
         durable::sync_dir(&self.path)?;
         Ok(to)
+    }
+
+    /// Makes everything written to the file system of the directory durable, at once: at a stop this takes less time
+    /// than a sync per file. Linux reports write errors since 5.8.
+    pub fn sync_filesystem(&self) -> Result<(), DirError> {
+        rustix::fs::syncfs(&self.lock_file).map_err(|e| StorageError::of("sync", &self.path)(e.into()))?;
+        Ok(())
     }
 
     /// Makes folders that were created or removed in the directory durable.

@@ -331,19 +331,6 @@ impl Segment {
         Ok(())
     }
 
-    /// Syncs both index files.
-    pub(crate) fn sync_indexes(&self) -> Result<(), StorageError> {
-        for kind in [FileKind::Index, FileKind::TimeIndex] {
-            let path = self.path(kind);
-            match fs::File::open(&path) {
-                Ok(file) => file.sync_data().map_err(StorageError::of("sync", path))?,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(StorageError::of("open", path)(e)),
-            }
-        }
-        Ok(())
-    }
-
     /// Renames the files to `*.deleted`; returns their new paths.
     pub(crate) fn doom(&self) -> Result<Vec<PathBuf>, StorageError> {
         let mut paths = Vec::with_capacity(FileKind::SEGMENT.len());

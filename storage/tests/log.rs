@@ -1,5 +1,7 @@
 //! The log from outside: against Kafka's own files, against a model, through crashes and failing disks.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "log/directories.rs"]
 mod directories;
 #[path = "log/failures.rs"]

@@ -12,7 +12,7 @@ use super::error::StorageError;
 use crate::durable;
 use crate::leader_epochs::LEADER_EPOCH_FILE;
 use crate::names::FileKind;
-use crate::segment::SegmentFile;
+use crate::segment::{Segment, SegmentFile};
 
 /// Files to be synced, which may be done without holding the log ([`Log::prepare_flush`]).
 #[derive(Debug)]
@@ -127,27 +127,31 @@ impl Log {
         self.poisoned.as_deref()
     }
 
-    /// Flushes everything, takes a producer snapshot and completes the indexes, so that the next open reads almost
-    /// nothing. The directory's clean-shutdown mark and checkpoints are the caller's.
-    pub fn close(&mut self) -> Result<(), StorageError> {
+    /// Takes a producer snapshot and completes the indexes, so that the next open reads almost nothing; syncs nothing.
+    ///
+    /// For a clean stop of many logs: [`Log::seal`] each, [`crate::dirs::LogDir::sync_filesystem`] once, then
+    /// [`Log::set_flushed`] each, then the checkpoints, then the clean-shutdown mark.
+    pub fn seal(&mut self) -> Result<(), StorageError> {
         if let Some(reason) = &self.poisoned {
             let reason = std::io::Error::other(reason.clone());
             return Err(StorageError::of("close", &*self.dir)(reason));
         }
         self.snapshot_producers(self.log_end_offset)?;
-        for segment in &mut self.segments {
-            segment.seal()?;
-        }
-        let dirty = self.recovery_point < self.log_end_offset;
-        self.flush(i64::MAX)?;
-        if dirty {
-            self.active().sync_indexes()?;
-            let snapshot = self.dir.join(FileKind::Snapshot.name(self.log_end_offset));
-            if let Ok(file) = std::fs::File::open(&snapshot) {
-                file.sync_data().map_err(StorageError::of("sync", snapshot))?;
-            }
-            durable::sync_dir(&self.dir)?;
-        }
-        Ok(())
+        self.segments.iter_mut().try_for_each(Segment::seal)
+    }
+
+    /// Notes that everything appended so far was synced by other means.
+    pub fn set_flushed(&mut self) {
+        self.recovery_point = self.log_end_offset;
+        self.unsynced_dir = false;
+        self.unsynced_parent = false;
+        self.epochs.unsynced = false;
+    }
+
+    /// [`Log::seal`] and [`Log::flush`]. Snapshot and indexes of the end are not synced: they are checked when they
+    /// are read, and made anew from the log if need be.
+    pub fn close(&mut self) -> Result<(), StorageError> {
+        self.seal()?;
+        self.flush(i64::MAX)
     }
 }

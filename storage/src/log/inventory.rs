@@ -32,7 +32,7 @@ impl Inventory {
     pub(super) fn take(dir: &Path) -> Result<Inventory, OpenError> {
         let mut names = list(dir)?;
         let mut removed = 0;
-        if names.iter().any(|name| is_unfinished(name)) {
+        if names.iter().any(is_unfinished) {
             removed = finish(dir, &names)?;
             names = list(dir)?;
         }

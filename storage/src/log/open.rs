@@ -4,7 +4,6 @@
 //! recovery point on is checked ([`super::recovery`]).
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,11 +22,10 @@ use crate::segment::Segment;
 impl Log {
     /// Opens the log in `dir`, which is created if it is missing, and recovers it if there was no clean shutdown.
     pub fn open(dir: &Path, config: LogConfig, args: OpenArgs) -> Result<(Log, RecoveryReport), OpenError> {
-        let created = match fs::create_dir(dir) {
-            Ok(()) => true,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(e) => return Err(StorageError::of("create", dir)(e).into()),
-        };
+        let created = !dir.is_dir();
+        if created {
+            fs::create_dir(dir).map_err(StorageError::of("create", dir))?;
+        }
         let dir: Arc<Path> = Arc::from(dir);
         let inventory = Inventory::take(&dir)?;
         let mut opening = Opening {
@@ -139,6 +137,7 @@ impl Opening {
         let checked =
             recovery::check(&file, Bounds { base_offset, limit }).map_err(StorageError::of("read", &path))?;
         self.report.scanned_segments += 1;
+        self.report.rebuilt_indexes.push(base_offset);
         let mut size = checked.file_size;
         if !checked.damage.is_empty() {
             match checked.bad_end() {

@@ -173,7 +173,7 @@ fn garbled_indexes_are_found_out_and_written_anew() {
         ("zeros", |bytes| bytes.fill(0)),
         ("ones", |bytes| bytes.fill(1)),
         ("a page of noise", |bytes| {
-            (0..).zip(bytes.iter_mut()).for_each(|(i, b): (u32, _)| *b = (i * 37 >> 3) as u8)
+            (0..).zip(bytes.iter_mut()).for_each(|(i, b): (u32, _)| *b = ((i * 37) >> 3) as u8)
         }),
     ];
     for (way, garble) in ways {
