@@ -47,7 +47,8 @@ fn dev(options: &DevOptions) -> Result<(), StartError> {
         &options.overrides,
     )?)?;
     storage_tool::format_if_new(&config)?;
-    let dirs = log_dirs::open(&config, lock, node::random_id)?;
+    let mut dirs = log_dirs::open(&config, lock, node::random_id)?;
+    dirs.durable = temporary.is_none();
     node::run(config, dirs)?;
     Ok(())
 }

@@ -18,6 +18,8 @@ pub(crate) struct OpenDirs {
     pub(crate) dirs: Vec<(LogDir, Uuid)>,
     /// The metadata log directory, if it is not one of `dirs`.
     pub(crate) separate_metadata_dir: Option<(LogDir, Uuid)>,
+    /// False for directories that do not outlive the process: what is in them need not be made durable.
+    pub(crate) durable: bool,
 }
 
 impl OpenDirs {
@@ -75,7 +77,7 @@ pub(crate) fn open(
         }
     }
     let cluster_id = verify(config, &opened)?;
-    let mut all = OpenDirs { cluster_id, dirs: Vec::new(), separate_metadata_dir: None };
+    let mut all = OpenDirs { cluster_id, dirs: Vec::new(), separate_metadata_dir: None, durable: true };
     for (path, dir, properties) in opened {
         let mut properties = properties.unwrap_or_else(|| MetaProperties {
             version: 1,

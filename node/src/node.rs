@@ -95,6 +95,7 @@ async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<
         node: config,
         cluster_id: &dirs.cluster_id,
         directory_id: dirs.metadata_dir_id(config),
+        durable: dirs.durable,
         broker_incarnation_id: Some(incarnation_id),
         listeners: &endpoints,
     })?;
