@@ -37,6 +37,13 @@ pub enum Effect {
         /// Offset of the last record.
         result: Result<i64, AppendError>,
     },
+    /// What became of an [`Input::UpgradeKRaftVersion`](crate::Input::UpgradeKRaftVersion).
+    Upgraded {
+        /// The id of the input.
+        id: u64,
+        /// Offset of the last record written, of the log end when there was nothing to write.
+        result: Result<i64, UpgradeError>,
+    },
     /// Leader or epoch changed. When this node was leader, appends that are not committed have an unknown fate.
     LeaderChanged {
         /// The leader, where known.
@@ -78,6 +85,29 @@ pub enum AppendError {
     /// A batch would exceed 8 MiB.
     #[error("batch too large")]
     TooLarge,
+}
+
+/// Why the level of `kraft.version` was not raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// This node does not lead that epoch.
+    #[error("not the leader of that epoch")]
+    Fenced,
+    /// Nothing is committed in this epoch yet, or a change of the voters is under way: try again later.
+    #[error("the leader is not ready")]
+    NotReady,
+    /// A level below the present one, or one that this node or a voter does not support.
+    #[error("level {level} is not supported by all voters or below the present one")]
+    Unsupported {
+        /// The level asked for.
+        level: i16,
+    },
+    /// A voter has not told its directory id in this epoch.
+    #[error("voter {voter_id} has not told its directory id")]
+    UnknownVoter {
+        /// The voter.
+        voter_id: i32,
+    },
 }
 
 /// Why a node stopped.

@@ -36,6 +36,18 @@ pub enum Input {
         /// Each inner list becomes one atomic batch of record values (framed metadata records).
         batches: Vec<Vec<Bytes>>,
     },
+    /// Raise the level of `kraft.version` from 0, so that voters can be changed (KIP-853); answered by
+    /// [`Effect::Upgraded`](crate::Effect::Upgraded).
+    UpgradeKRaftVersion {
+        /// Chosen by the driver.
+        id: u64,
+        /// The epoch in which the caller decided it.
+        epoch: i32,
+        /// The new level.
+        level: i16,
+        /// Only check whether it would succeed.
+        validate_only: bool,
+    },
     /// The state machine completed a snapshot of its own with this id.
     SnapshotWritten(OffsetAndEpoch),
     /// Give up leadership of that epoch, as after a failure of the state machine.

@@ -42,7 +42,7 @@ mod memory_log;
 mod sim;
 
 pub use config::Config;
-pub use effect::{AppendError, Effect, Fault, Peer};
+pub use effect::{AppendError, Effect, Fault, Peer, UpgradeError};
 pub use input::{Input, SendError};
 pub use log::{Log, LogError, SnapshotChunk, SnapshotInfo};
 pub use node::{Node, QuorumDescription, ReplicaDescription, RoleName, StartError};

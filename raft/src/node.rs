@@ -26,6 +26,7 @@ mod poll;
 mod role;
 mod snapshots;
 mod transitions;
+mod upgrade;
 
 pub use describe::{QuorumDescription, ReplicaDescription};
 pub use role::RoleName;
@@ -208,6 +209,9 @@ impl<L: Log> Node<L> {
             Input::Request { id, listener, request } => self.handle_request(id, listener, request),
             Input::Response { id, result } => self.handle_response(id, result),
             Input::Append { id, epoch, batches } => self.handle_append(id, epoch, batches),
+            Input::UpgradeKRaftVersion { id, epoch, level, validate_only } => {
+                self.handle_upgrade(id, epoch, level, validate_only)
+            }
             Input::SnapshotWritten(id) => {
                 self.history.trim_before(id.offset - 1);
                 Ok(())

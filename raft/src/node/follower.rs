@@ -23,6 +23,7 @@ impl<L: Log> Node<L> {
             Err(SendError::UnsupportedVersion) => match sent {
                 Sent::Vote { pre_vote } => self.vote_unsupported(pre_vote)?,
                 Sent::KRaftVersions { .. } => self.handle_versions(sent, None)?,
+                Sent::UpdateVoter => self.handle_update_voter_response(None),
                 _ => false,
             },
             Err(SendError::Disconnected | SendError::TimedOut) => false,
@@ -52,7 +53,7 @@ impl<L: Log> Node<L> {
                 self.handle_fetch_snapshot_response(id, position, &response)
             }
             (_, Sent::UpdateVoter, Response::UpdateVoter(response)) => {
-                Ok(self.handle_common(response.error, &response.leader).unwrap_or(true))
+                Ok(self.handle_update_voter_response(Some(&response)))
             }
             (_, Sent::KRaftVersions { .. }, Response::KRaftVersions { min, max }) => {
                 self.handle_versions(sent, Some((min, max)))

@@ -37,6 +37,8 @@ pub(super) struct Leader {
     pub(super) begin_deadline: i64,
     pub(super) waiting: Vec<WaitingFetch>,
     pub(super) change: Option<PendingChange>,
+    /// What voters told of themselves while the level of kraft.version is 0 and no record has it.
+    pub(super) told: BTreeMap<i32, Voter>,
 }
 
 /// How far a replica is, as its Fetch requests tell.
@@ -80,6 +82,7 @@ impl<L: Log> Node<L> {
             begin_deadline: self.now_ms + self.config.fetch_timeout_ms / 2,
             waiting: Vec::new(),
             change: None,
+            told: BTreeMap::new(),
         })));
         let voters: Vec<i32> = self.voters().ids().collect();
         let mut records = vec![control::leader_change(self.config.node_id, &voters, &granting)];

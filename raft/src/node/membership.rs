@@ -168,8 +168,12 @@ impl<L: Log> Node<L> {
         request: UpdateVoterRequest,
     ) -> Result<(), Fault> {
         let error = match self.judge_update(request) {
-            Ok(Some(voters)) => {
-                self.append_voters(voters, None)?;
+            Ok(Some(voter)) if self.kraft_version() == 0 => {
+                self.note_told(voter);
+                ErrorCode::NONE
+            }
+            Ok(Some(voter)) => {
+                self.append_voters(self.voters().with(voter), None)?;
                 ErrorCode::NONE
             }
             Ok(None) => ErrorCode::NONE,
@@ -181,8 +185,8 @@ impl<L: Log> Node<L> {
         Ok(())
     }
 
-    /// The set with the voter's new entry; `None` when there is nothing to write.
-    fn judge_update(&self, request: UpdateVoterRequest) -> Result<Option<VoterSet>, ErrorCode> {
+    /// The voter's new entry; `None` when there is nothing to write.
+    fn judge_update(&self, request: UpdateVoterRequest) -> Result<Option<Voter>, ErrorCode> {
         if self.is_other_cluster(request.cluster_id.as_deref()) {
             return Err(ErrorCode::INCONSISTENT_CLUSTER_ID);
         }
@@ -203,12 +207,13 @@ impl<L: Log> Node<L> {
             min_kraft_version: request.min_kraft_version,
             max_kraft_version: request.max_kraft_version,
         };
-        // With static voters there is no record to write; 4.1 followers tell of themselves all the same.
-        if level == 0 || *entry == updated {
+        if *entry == updated {
             return Ok(None);
         }
-        self.may_change_voters()?;
-        Ok(Some(self.voters().with(updated)))
+        if level > 0 {
+            self.may_change_voters()?;
+        }
+        Ok(Some(updated))
     }
 
     /// Puts a new set into the log; `pending` is who waits for its commit: request id, addition or not, deadline.
@@ -261,13 +266,28 @@ impl<L: Log> Node<L> {
         self.effects.push(Effect::Reply { id, response });
     }
 
-    /// When this voter next tells the leader of itself; never while its entry is right.
+    /// When this voter next tells the leader of itself; never while its entry is right. Without voter records (level
+    /// 0) it does so once in each epoch.
     pub(super) fn update_voter_deadline(&self, follower: &Follower) -> i64 {
         let own = self.config.replica_key();
-        let is_outdated = self.is_voter()
-            && self.kraft_version() > 0
-            && self.voters().get(own.id).is_some_and(|voter| *voter != self.own_voter());
+        let differs = match self.kraft_version() {
+            0 => !follower.has_told,
+            _ => self.voters().get(own.id).is_some_and(|voter| *voter != self.own_voter()),
+        };
+        let is_outdated = differs && self.is_voter();
         if is_outdated { follower.update_voter_deadline } else { i64::MAX }
+    }
+
+    /// The leader knows of this voter now, or does not want to.
+    pub(super) fn handle_update_voter_response(&mut self, response: Option<&UpdateVoterResponse>) -> bool {
+        let common = response.and_then(|response| self.handle_common(response.error, &response.leader));
+        let is_final = response.is_none_or(|response| {
+            matches!(response.error, ErrorCode::NONE | ErrorCode::UNSUPPORTED_VERSION)
+        });
+        if let Role::Follower(follower) = &mut self.role {
+            follower.has_told |= is_final;
+        }
+        common.unwrap_or(true)
     }
 
     pub(super) fn send_update_voter(&mut self) {

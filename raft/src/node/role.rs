@@ -81,6 +81,8 @@ pub(super) struct Follower {
     pub(super) download: Option<Download>,
     /// When to tell the leader of changed listeners, should they differ from the voter set.
     pub(super) update_voter_deadline: i64,
+    /// At kraft.version 0: whether this leader has been told.
+    pub(super) has_told: bool,
 }
 
 /// A snapshot that is being fetched.

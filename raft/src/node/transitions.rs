@@ -86,6 +86,7 @@ impl<L: Log> Node<L> {
             has_fetched: false,
             download: None,
             update_voter_deadline: self.now_ms,
+            has_told: false,
         }));
     }
 

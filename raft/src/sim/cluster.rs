@@ -271,7 +271,7 @@ impl Cluster {
                 }
                 Effect::ShutdownComplete => return self.crash(id),
                 Effect::LeaderChanged { .. } => self.replicas.get_mut(&id).unwrap().leading = false,
-                Effect::Appended { .. } => {}
+                Effect::Appended { .. } | Effect::Upgraded { .. } => {}
             }
         }
     }

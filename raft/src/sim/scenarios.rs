@@ -133,3 +133,24 @@ fn an_orderly_shutdown_hands_over() {
     assert!(cluster.run(deadline, handed_over), "it took longer than a fetch timeout");
     assert!(cluster.node(leader).is_none());
 }
+
+#[test]
+fn static_voters_become_dynamic() {
+    let mut cluster = Cluster::new(17, 3, 1, false);
+    let leader = elect(&mut cluster);
+    commit(&mut cluster, leader);
+    cluster.run(cluster.now + 2_000, |_| false);
+    let epoch = cluster.node(leader).unwrap().epoch();
+    cluster.step(leader, crate::Input::UpgradeKRaftVersion { id: 1, epoch, level: 1, validate_only: false });
+    commit(&mut cluster, leader);
+    cluster.run(cluster.now + 2_000, |_| false);
+    for id in cluster.ids() {
+        let node = cluster.node(id).unwrap();
+        assert_eq!((node.kraft_version(), node.voters().len()), (1, 3));
+        assert!(node.voters().iter().all(|voter| voter.key.directory_id.is_some()), "{:?}", node.voters());
+    }
+    cluster.ids().into_iter().for_each(|id| cluster.crash(id));
+    cluster.heal();
+    let leader = elect(&mut cluster);
+    commit(&mut cluster, leader);
+}
