@@ -167,6 +167,8 @@ impl KraftStore {
                 self.node.log_mut().close().map_err(|error| error.to_string())?;
                 self.events.push_back(StoreEvent::Stopped);
             }
+            // Never asked for here.
+            Effect::Upgraded { .. } => {}
             Effect::Fault(fault) => return Err(fault.to_string()),
         }
         Ok(None)
