@@ -281,8 +281,8 @@ proptest! {
 fn streams_go_across_pieces() {
     for codec in Codec::ALL {
         let mut builder = BatchBuilder::new(0).codec(codec, None);
-        for i in 0..2000usize {
-            let value = vec![i as u8; if i % 500 == 7 { 200_000 } else { i % 400 }];
+        for i in 0..700usize {
+            let value = vec![i as u8; if i % 400 == 7 { 100_000 } else { i % 400 }];
             let headers = [(&b"key"[..], Some(&value[..]))];
             let key = (i % 3 != 0).then_some(&value[..]);
             builder.push(i as i64, &RecordData { key, value: Some(&value), headers: &headers });
