@@ -39,6 +39,8 @@ mod golden;
 #[cfg(test)]
 mod memory_log;
 #[cfg(test)]
+mod robustness;
+#[cfg(test)]
 mod sim;
 
 pub use config::Config;
