@@ -52,8 +52,9 @@ pub struct Log {
     producers: producers::Producers,
     /// Why there are no more appends: a sync failed.
     poisoned: Option<String>,
-    /// Files were created or removed since the folder was synced.
-    unsynced_dir: bool,
+    /// Counts files that were created or replaced in the folder, and how many of them are durable.
+    dir_changes: u64,
+    dir_synced: u64,
     /// The folder itself was created.
     unsynced_parent: bool,
     /// Counts truncations.

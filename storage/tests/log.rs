@@ -10,6 +10,8 @@ mod failures;
 mod golden;
 #[path = "log/model.rs"]
 mod model;
+#[path = "log/producing.rs"]
+mod producing;
 #[path = "log/reading.rs"]
 mod reading;
 #[path = "log/recovery.rs"]
@@ -22,6 +24,11 @@ use std::path::Path;
 use bytes::BytesMut;
 use minikafka_storage::{AppendArgs, AppendInfo, AppendOrigin, Log, LogConfig, OpenArgs, RecoveryReport};
 use protocol::batch::BatchBuilder;
+
+/// A folder in memory where there is such a file system: the tests sync a lot.
+fn temp_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
 
 /// The time of the tests.
 const NOW: i64 = 1_700_000_000_000;

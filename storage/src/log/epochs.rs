@@ -19,12 +19,12 @@ use crate::segment::Segment;
 #[derive(Debug)]
 pub(super) struct Epochs {
     known: LeaderEpochs,
-    /// The file does not say what is known, or was not synced since it does.
-    pub(super) unsynced: bool,
+    /// They were found in the batches and are not in the file.
+    rebuilt: bool,
 }
 
 impl Epochs {
-    /// Reads the file; `None` if it cannot be made out.
+    /// Reads the file; `None` if it is missing or cannot be made out.
     pub(super) fn load(dir: &Path) -> Result<Option<Epochs>, StorageError> {
         let path = dir.join(LEADER_EPOCH_FILE);
         let known = match fs::read(&path) {
@@ -35,10 +35,10 @@ impl Epochs {
                     return Ok(None);
                 }
             },
-            Err(e) if e.kind() == io::ErrorKind::NotFound => LeaderEpochs::new(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StorageError::of("read", path)(e)),
         };
-        Ok(Some(Epochs { known, unsynced: false }))
+        Ok(Some(Epochs { known, rebuilt: false }))
     }
 
     /// Finds the epochs of all batches.
@@ -54,23 +54,23 @@ impl Epochs {
                 }
             }
         }
-        Ok(Epochs { known, unsynced: true })
+        let rebuilt = known.latest().is_some();
+        Ok(Epochs { known, rebuilt })
     }
 }
 
 impl Log {
     /// Fits the epochs to the log that was found: `found` are those of the batches that were checked.
     pub(super) fn restore_epochs(&mut self, found: &[(i32, i64)]) -> Result<(), StorageError> {
-        let mut changed = self.epochs.known.truncate_from_end(self.log_end_offset);
-        changed |= self.epochs.known.truncate_from_start(self.log_start_offset);
-        let mut assigned = false;
+        // What is cut off here is cut off again by the next open, so that alone is no reason to write.
+        self.epochs.known.truncate_from_end(self.log_end_offset);
+        self.epochs.known.truncate_from_start(self.log_start_offset);
+        let mut assigned = self.epochs.rebuilt;
         for &(epoch, start_offset) in found {
             if self.latest_epoch().is_none_or(|latest| latest < epoch) {
                 assigned |= self.epochs.known.assign(epoch, start_offset);
             }
         }
-        self.epochs.unsynced |= changed || assigned;
-        // What was cut off is cut off again by the next open.
         if assigned { self.write_epochs() } else { Ok(()) }
     }
 
@@ -116,7 +116,7 @@ impl Log {
 
     /// Replaces the file; it is synced by the next flush.
     fn write_epochs(&mut self) -> Result<(), StorageError> {
-        self.epochs.unsynced = true;
+        self.dir_changes += 1;
         let path = self.dir.join(LEADER_EPOCH_FILE);
         let temporary = path.with_extension("tmp");
         fs::write(&temporary, self.epochs.known.encode()).map_err(StorageError::of("write", &temporary))?;

@@ -20,6 +20,8 @@ pub struct FlushJob {
     up_to: i64,
     /// The log's generation when the job was made: a truncation since then makes it worthless.
     generation: u64,
+    /// Changes of the folder that the job makes durable.
+    dir_changes: u64,
     logs: Vec<(Arc<SegmentFile>, PathBuf)>,
     /// Indexes and producer snapshots of sealed segments; those deleted meanwhile do not matter.
     others: Vec<PathBuf>,
@@ -57,6 +59,7 @@ impl Log {
         let mut job = FlushJob {
             up_to,
             generation: self.generation,
+            dir_changes: self.dir_changes,
             logs: Vec::new(),
             others: Vec::new(),
             dirs: Vec::new(),
@@ -80,10 +83,8 @@ impl Log {
                 job.others.push(next);
             }
         }
-        if self.epochs.unsynced {
+        if self.dir_changes > self.dir_synced {
             job.others.push(self.dir.join(LEADER_EPOCH_FILE));
-        }
-        if self.unsynced_dir || self.epochs.unsynced {
             job.dirs.push(self.dir.to_path_buf());
         }
         if self.unsynced_parent
@@ -104,10 +105,9 @@ impl Log {
             self.poisoned = Some(e.to_string());
             return Err(e);
         }
+        self.dir_synced = self.dir_synced.max(job.dir_changes);
         if job.generation == self.generation {
             self.recovery_point = self.recovery_point.max(job.up_to);
-            self.unsynced_dir &= job.dirs.is_empty();
-            self.epochs.unsynced &= job.dirs.is_empty();
             self.unsynced_parent &= job.dirs.len() < 2;
         }
         Ok(())
@@ -143,9 +143,8 @@ impl Log {
     /// Notes that everything appended so far was synced by other means.
     pub fn set_flushed(&mut self) {
         self.recovery_point = self.log_end_offset;
-        self.unsynced_dir = false;
+        self.dir_synced = self.dir_changes;
         self.unsynced_parent = false;
-        self.epochs.unsynced = false;
     }
 
     /// [`Log::seal`] and [`Log::flush`]. Snapshot and indexes of the end are not synced: they are checked when they

@@ -41,7 +41,7 @@ impl Log {
         self.log_start_offset = self.log_start_offset.max(first);
         self.log_end_offset = self.log_end_offset.max(first);
         self.high_watermark = self.high_watermark.max(first);
-        self.unsynced_dir = true;
+        self.dir_changes += 1;
         self.opened_sealed.store(true, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Log {
         }
         // The time is not known here and does not matter: an empty segment is not rolled by age.
         self.segments.push(Segment::create(&self.dir, offset, &self.config, 0)?);
-        self.unsynced_dir = true;
+        self.dir_changes += 1;
         self.log_start_offset = offset;
         self.log_end_offset = offset;
         self.high_watermark = offset;

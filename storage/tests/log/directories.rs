@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 #[test]
 fn a_directory_in_use_is_refused_before_anything_is_touched() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let path = temp.path().join("data");
     let first = LogDir::open(&path).unwrap();
     let second = LogDir::open(&path);
@@ -25,7 +25,7 @@ fn a_directory_in_use_is_refused_before_anything_is_touched() {
 
 #[test]
 fn the_clean_mark_is_taken_once() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = LogDir::open(temp.path()).unwrap();
     assert_eq!(dir.take_clean_shutdown().unwrap(), None);
     dir.write_clean_shutdown(20).unwrap();
@@ -39,7 +39,7 @@ fn the_clean_mark_is_taken_once() {
 
 #[test]
 fn meta_properties_come_back_and_bad_ones_say_why() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = LogDir::open(temp.path()).unwrap();
     assert_eq!(dir.meta_properties().unwrap(), None);
     let kafkas = "#\n#Sat Nov 21 10:54:02 UTC 2026\nnode.id=1\ndirectory.id=OTtmkF93TEXhaGjVfvcQ7Q\nversion=1\n\
@@ -65,7 +65,7 @@ fn meta_properties_come_back_and_bad_ones_say_why() {
 
 #[test]
 fn damaged_checkpoints_are_named_not_obeyed() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = LogDir::open(temp.path()).unwrap();
     let path = temp.path().join(Checkpoint::RecoveryPoint.file_name());
     for bad in [
@@ -86,7 +86,7 @@ fn damaged_checkpoints_are_named_not_obeyed() {
 
 #[test]
 fn folders_of_replicas_are_found_and_others_refused() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = LogDir::open(temp.path()).unwrap();
     let orders = TopicPartition::new("orders", 3);
     let path = dir.partition_path(&orders);

@@ -13,7 +13,7 @@ const CHILD: &str = "MINIKAFKA_FULL_DISK_DIR";
 /// Runs [`full_disk`] in a process whose files cannot grow beyond 64 KiB: writes become short, then fail.
 #[test]
 fn a_full_disk_neither_acknowledges_nor_corrupts() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let binary = std::env::current_exe().unwrap();
     // An ignored signal stays ignored across exec, so that the write fails instead of killing the process.
     let script = "trap '' XFSZ; ulimit -f 128; exec \"$0\" --exact failures::full_disk --ignored --nocapture";
@@ -57,7 +57,7 @@ fn full_disk() {
 
 #[test]
 fn a_failed_sync_closes_the_log_to_writes() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (mut log, _) = open(&temp.path().join("t-0"), &LogConfig::default(), OpenArgs::new_log(NOW));
     append(&mut log, 1, 1);
     log.flush(1).unwrap();
@@ -76,7 +76,7 @@ fn a_failed_sync_closes_the_log_to_writes() {
 
 #[test]
 fn a_flush_that_a_truncation_overtook_proves_nothing() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (mut log, _) = open(&temp.path().join("t-0"), &LogConfig::default(), OpenArgs::new_log(NOW));
     for _ in 0..4 {
         append(&mut log, 1, 1);

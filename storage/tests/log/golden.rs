@@ -14,7 +14,7 @@ const CLEAN: &[u8] = include_bytes!("../../testdata/kafka-4.1.2-clean.tar.gz");
 const KILLED: &[u8] = include_bytes!("../../testdata/kafka-4.1.2-killed.tar.gz");
 
 fn unpack(archive: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = super::temp_dir();
     tar::Archive::new(flate2::read::GzDecoder::new(archive)).unpack(dir.path()).unwrap();
     let data = dir.path().join("data");
     (dir, data)
@@ -45,7 +45,7 @@ fn log_bytes(dir: &Path) -> Vec<u8> {
 fn rewrite(name: &str, topic: &str, as_leader: bool) {
     let (_golden, data) = unpack(CLEAN);
     let theirs = data.join(name);
-    let ours = tempfile::tempdir().unwrap();
+    let ours = super::temp_dir();
     let dir = ours.path().join(name);
     let (mut log, _) = open(&dir, &settings(topic), OpenArgs::new_log(NOW));
     log.assign_leader_epoch(if name == "__cluster_metadata-0" { 1 } else { 0 }, 0).unwrap();

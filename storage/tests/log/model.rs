@@ -180,7 +180,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_log_is_a_list_of_batches(ops in proptest::collection::vec(op(), 1..60)) {
-        let temp = tempfile::tempdir().unwrap();
+        let temp = super::temp_dir();
         let dir = temp.path().join("t-0");
         let config = LogConfig {
             segment_bytes: 4000,

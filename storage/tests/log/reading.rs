@@ -16,7 +16,7 @@ fn small() -> LogConfig {
 
 #[test]
 fn every_offset_is_found_in_every_segment_before_and_after_a_restart() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = temp.path().join("t-0");
     let (mut log, _) = open(&dir, &small(), OpenArgs::new_log(NOW));
     let mut bases = Vec::new();
@@ -46,7 +46,7 @@ fn every_offset_is_found_in_every_segment_before_and_after_a_restart() {
 
 #[test]
 fn bounds_and_limits_are_kafkas() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (mut log, _) = open(&temp.path().join("t-0"), &LogConfig::default(), OpenArgs::new_log(NOW));
     let size = batch(2, 100, NOW).len();
     for _ in 0..100 {
@@ -79,7 +79,7 @@ fn bounds_and_limits_are_kafkas() {
 
 #[test]
 fn slices_stay_readable_when_the_log_goes_on() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (mut log, _) = open(&temp.path().join("t-0"), &small(), OpenArgs::new_log(NOW));
     append(&mut log, 3, 50);
     let slice = log.read(0, 1 << 20, i64::MAX, true).unwrap();
@@ -96,7 +96,7 @@ fn slices_stay_readable_when_the_log_goes_on() {
 
 #[test]
 fn offsets_are_found_by_timestamp_within_batches() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = temp.path().join("t-0");
     let (mut log, _) = open(&dir, &small(), OpenArgs::new_log(NOW));
     // Record i has timestamp NOW + 10 * i, in batches of four, of every codec, over several segments.
@@ -124,7 +124,7 @@ fn offsets_are_found_by_timestamp_within_batches() {
 
 #[test]
 fn the_largest_timestamp_need_not_be_the_last() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (mut log, _) = open(&temp.path().join("t-0"), &small(), OpenArgs::new_log(NOW));
     assert_eq!(log.offset_of_max_timestamp().unwrap(), None);
     for timestamp in [NOW + 5, NOW + 90, NOW + 7, NOW + 90] {
@@ -136,7 +136,7 @@ fn the_largest_timestamp_need_not_be_the_last() {
 
 #[test]
 fn a_batch_of_log_append_time_has_one_timestamp() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (mut log, _) = open(&temp.path().join("t-0"), &small(), OpenArgs::new_log(NOW));
     let mut builder = BatchBuilder::new(0).append_time(NOW + 77);
     for i in 0..3 {
@@ -150,7 +150,7 @@ fn a_batch_of_log_append_time_has_one_timestamp() {
 
 #[test]
 fn garbled_indexes_are_found_out_and_written_anew() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = temp.path().join("t-0");
     let (mut log, _) = open(&dir, &small(), OpenArgs::new_log(NOW));
     for i in 0..300 {

@@ -39,7 +39,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_torn_tail_is_cut_off_wherever_it_tore() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, all, size) = written(temp.path());
     let active = segments(&dir).pop().unwrap();
     let good = fs::read(&active).unwrap();
@@ -67,7 +67,7 @@ fn a_torn_tail_is_cut_off_wherever_it_tore() {
 
 #[test]
 fn appends_go_on_after_a_recovery() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, all, _) = written(temp.path());
     let (mut log, report) = crashed(&dir, 0);
     assert_eq!(report.scanned_segments, segments(&dir).len());
@@ -83,7 +83,7 @@ fn appends_go_on_after_a_recovery() {
 
 #[test]
 fn only_segments_from_the_recovery_point_on_are_scanned() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, ..) = written(temp.path());
     let (log, report) = crashed(&dir, 45);
     assert_eq!(report.scanned_segments, 1);
@@ -92,7 +92,7 @@ fn only_segments_from_the_recovery_point_on_are_scanned() {
 
 #[test]
 fn damage_in_the_middle_is_taken_out_and_kept_aside() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, all, size) = written(temp.path());
     // In the first of several segments: a flipped bit in the records of the third batch.
     let first = &segments(&dir)[0];
@@ -115,7 +115,7 @@ fn damage_in_the_middle_is_taken_out_and_kept_aside() {
 
 #[test]
 fn damage_at_the_end_of_a_sealed_segment_costs_no_later_segment() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, all, size) = written(temp.path());
     let first = &segments(&dir)[0];
     let len = fs::metadata(first).unwrap().len() as usize;
@@ -129,7 +129,7 @@ fn damage_at_the_end_of_a_sealed_segment_costs_no_later_segment() {
 
 #[test]
 fn a_bad_tail_below_the_recovery_point_was_not_torn() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, all, size) = written(temp.path());
     let active = segments(&dir).pop().unwrap();
     let mut bytes = fs::read(&active).unwrap();
@@ -143,7 +143,7 @@ fn a_bad_tail_below_the_recovery_point_was_not_torn() {
 
 #[test]
 fn a_flipped_offset_condemns_its_own_batch_only() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, all, size) = written(temp.path());
     let first = &segments(&dir)[0];
     for byte in [6, 7] {
@@ -163,7 +163,7 @@ fn a_flipped_offset_condemns_its_own_batch_only() {
 
 #[test]
 fn missing_files_are_made_anew_and_strays_removed() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, all, _) = written(temp.path());
     let (mut log, _) = crashed(&dir, 0);
     log.set_high_watermark(54);
@@ -186,7 +186,7 @@ fn missing_files_are_made_anew_and_strays_removed() {
 
 #[test]
 fn a_log_that_ends_below_its_start_is_emptied() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, ..) = written(temp.path());
     let args = OpenArgs { log_start_offset: 100, clean_shutdown: false, ..OpenArgs::new_log(NOW) };
     let (mut log, report) = open(&dir, &config(), args);
@@ -197,7 +197,7 @@ fn a_log_that_ends_below_its_start_is_emptied() {
 
 #[test]
 fn a_compaction_that_was_decided_is_completed() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (dir, all, size) = written(temp.path());
     // The first two segments were compacted into one that keeps the first and the last batch.
     let logs = segments(&dir);

@@ -9,7 +9,7 @@ use super::{LEADER, NOW, append, batch, open, read_all};
 
 #[test]
 fn segments_are_rolled_by_size_time_index_and_offset_range() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let base = LogConfig { segment_bytes: 1000, ..LogConfig::default() };
     let (mut log, _) = open(&temp.path().join("size-0"), &base, OpenArgs::new_log(NOW));
     let size = batch(1, 400, NOW).len();
@@ -42,7 +42,7 @@ fn segments_are_rolled_by_size_time_index_and_offset_range() {
 
 #[test]
 fn a_follower_takes_batches_as_they_are_and_in_order() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let config = LogConfig { segment_bytes: 1000, ..LogConfig::default() };
     let (mut leader, _) = open(&temp.path().join("leader-0"), &LogConfig::default(), OpenArgs::new_log(NOW));
     let (mut follower, _) = open(&temp.path().join("follower-0"), &config, OpenArgs::new_log(NOW));
@@ -68,7 +68,7 @@ fn a_follower_takes_batches_as_they_are_and_in_order() {
 
 #[test]
 fn truncation_cuts_batches_epochs_and_files() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = temp.path().join("t-0");
     let config = LogConfig { segment_bytes: 2000, index_interval_bytes: 300, ..LogConfig::default() };
     let (mut log, _) = open(&dir, &config, OpenArgs::new_log(NOW));
@@ -103,7 +103,7 @@ fn truncation_cuts_batches_epochs_and_files() {
 
 #[test]
 fn retention_goes_by_time_size_and_log_start_below_the_high_watermark() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let dir = temp.path().join("t-0");
     let config = LogConfig { segment_bytes: 1000, retention_ms: 10_000, ..LogConfig::default() };
     let (mut log, _) = open(&dir, &config, OpenArgs::new_log(NOW));
@@ -155,7 +155,7 @@ fn retention_goes_by_time_size_and_log_start_below_the_high_watermark() {
 
 #[test]
 fn log_start_never_passes_the_high_watermark() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = super::temp_dir();
     let (mut log, _) = open(&temp.path().join("t-0"), &LogConfig::default(), OpenArgs::new_log(NOW));
     append(&mut log, 10, 1);
     assert!(!log.advance_log_start(5).unwrap());
