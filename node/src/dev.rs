@@ -8,11 +8,11 @@ use std::process::ExitCode;
 
 use crate::cli::DevOptions;
 use crate::dev_dir::TemporaryDir;
+use crate::format;
 use crate::log_dirs;
 use crate::node;
 use crate::properties;
 use crate::start::{self, StartError, configure};
-use crate::storage_tool;
 use crate::telemetry;
 
 /// Runs the command.
@@ -46,7 +46,7 @@ fn dev(options: &DevOptions) -> Result<(), StartError> {
         properties::process_environment(),
         &options.overrides,
     )?)?;
-    storage_tool::format_if_new(&config)?;
+    format::if_new(&config, temporary.is_none())?;
     let mut dirs = log_dirs::open(&config, lock, node::random_id)?;
     dirs.durable = temporary.is_none();
     node::run(config, dirs)?;

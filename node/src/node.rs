@@ -24,7 +24,6 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
 
 use crate::controller_role::{ControllerService, LocalController, LocalMetadata};
-
 use crate::log_dirs::OpenDirs;
 use crate::signals::{Signals, Stop};
 

@@ -11,6 +11,7 @@ use metadata::config::node::NodeConfig;
 use metadata::config::{ConfigError, StaticConfig};
 
 use crate::cli::StartOptions;
+use crate::format::FormatError;
 use crate::log_dirs::{self, OpenError};
 use crate::node::{self, NodeError};
 use crate::properties::{self, SourceError};
@@ -28,6 +29,9 @@ pub(crate) enum StartError {
     /// They ask for something that is not there yet.
     #[error("{0}")]
     Unsupported(String),
+    /// The directories cannot be formatted.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// The directories cannot be used.
     #[error(transparent)]
     Dirs(#[from] OpenError),

@@ -1,6 +1,6 @@
 //! `minikafka storage`: Kafka's storage tool, with its options and words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,7 +8,8 @@ use metadata::config::StaticConfig;
 use metadata::config::node::NodeConfig;
 use storage::dirs::MetaProperties;
 
-use crate::cli::{FormatOptions, StorageCommand};
+use crate::cli::StorageCommand;
+use crate::format::{self, directories};
 use crate::node;
 use crate::properties;
 use crate::start::StartError;
@@ -21,7 +22,10 @@ pub(crate) fn run(command: &StorageCommand) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         StorageCommand::Info { config } => read_config(config).map(|config| info(&config)),
-        StorageCommand::Format(options) => format(options).map(|()| ExitCode::SUCCESS),
+        StorageCommand::Format(options) => read_config(&options.config).and_then(|config| {
+            format::by_options(&config, options, |line| println!("{line}"))?;
+            Ok(ExitCode::SUCCESS)
+        }),
     };
     match result {
         Ok(code) => code,
@@ -35,29 +39,6 @@ pub(crate) fn run(command: &StorageCommand) -> ExitCode {
 fn read_config(file: &Path) -> Result<NodeConfig, StartError> {
     let properties = properties::load(&[], Some(file), properties::process_environment(), &[])?;
     Ok(NodeConfig::new(StaticConfig::new(properties)?)?)
-}
-
-/// Every directory of a node, sorted by name.
-fn directories(config: &NodeConfig) -> BTreeSet<&str> {
-    config.log_dirs.iter().chain([&config.metadata_log_dir]).map(String::as_str).collect()
-}
-
-fn format(options: &FormatOptions) -> Result<(), StartError> {
-    read_config(&options.config)?;
-    Err(StartError::Unsupported("storage format is not supported yet".to_owned()))
-}
-
-/// Formats the directories of a node that has none formatted.
-///
-/// # Errors
-///
-/// They cannot be written.
-pub(crate) fn format_if_new(config: &NodeConfig) -> Result<(), StartError> {
-    let formatted = |directory: &str| Path::new(directory).join("meta.properties").exists();
-    if directories(config).into_iter().any(formatted) {
-        return Ok(());
-    }
-    Err(StartError::Unsupported("storage format is not supported yet".to_owned()))
 }
 
 /// Prints what is in the directories: code 1 if something is wrong with them.
