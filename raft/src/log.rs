@@ -3,7 +3,8 @@
 //! Contract: calls block until done. `append` need not be durable, `flush` makes everything appended durable. The
 //! node flushes before it counts, acknowledges or votes on the strength of what it appended, and it does so inside
 //! `step`; a driver groups appends by handing several batches to one [`Input::Append`](crate::Input::Append).
-//! Every failure ends the node with [`Effect::Fault`](crate::Effect::Fault): a log is not used after a failed write.
+//! An implementation may put the fsync of `flush` off to the end of the step, as long as no effect of the step that
+//! depends on it (send, reply, high watermark) is carried out before. Every failure ends the node with [`Effect::Fault`](crate::Effect::Fault): a log is not used after a failed write.
 
 use std::error::Error;
 
