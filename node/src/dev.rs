@@ -68,8 +68,6 @@ fn defaults(port: u16, data: &Path) -> Vec<(&'static str, String)> {
         ("offsets.topic.replication.factor", own("1")),
         ("transaction.state.log.replication.factor", own("1")),
         ("transaction.state.log.min.isr", own("1")),
-        ("share.coordinator.state.topic.replication.factor", own("1")),
-        ("share.coordinator.state.topic.min.isr", own("1")),
         ("group.initial.rebalance.delay.ms", own("0")),
     ]
 }

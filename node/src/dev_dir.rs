@@ -5,9 +5,11 @@
 //! directory is made and locked before anything is put into it, and one that was taken away in between is
 //! made again.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use storage::StorageError;
 use storage::dirs::{DirError, LogDir};
 use uuid::Uuid;
 
@@ -30,6 +32,11 @@ impl TemporaryDir {
         remove_leftovers(&parent);
         loop {
             let path = parent.join(format!("{PREFIX}{}", random_id().simple()));
+            // Made here, because a log directory that is made when it is opened is made durable, which takes ms.
+            let made = DirBuilder::new().mode(0o700).create(&path);
+            made.map_err(|source| {
+                DirError::Io(StorageError { operation: "create", path: path.clone(), source })
+            })?;
             match LogDir::open(&path) {
                 Ok(lock) if path.join(".lock").exists() => return Ok((Self { path }, lock)),
                 // Another process took it for a leftover.

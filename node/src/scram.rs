@@ -177,6 +177,20 @@ mod tests {
     }
 
     #[test]
+    fn what_kafka_formatted() {
+        let text = "SCRAM-SHA-256=[name=ann,password=secret,salt=Zml4ZWQtc2FsdC0xNmJ5dGU=,iterations=4096]";
+        let record = credential(text).unwrap();
+        assert_eq!(
+            BASE64_STANDARD.encode(&record.stored_key),
+            "HKkRBE+rGg6T4zWJmk17AYF8WKvpAgV6C0vvWiwysXI="
+        );
+        assert_eq!(
+            BASE64_STANDARD.encode(&record.server_key),
+            "n3LPxOpu5mwjlV4fFfYQJHRbTWw+VsXLZ5pfH34lNfk="
+        );
+    }
+
+    #[test]
     fn refuses_in_kafkas_words() {
         for (text, why) in [
             ("x", "Failed to find equals sign in SCRAM argument 'x'"),

@@ -217,8 +217,6 @@ typed! {
         min_compaction_lag_ms: i64 = "min.compaction.lag.ms",
         /// Replicas without which acks=all is refused:
         min_insync_replicas: i32 = "min.insync.replicas",
-        /// Whether a new segment gets its full size at once:
-        preallocate: bool = "preallocate",
         /// Per partition; -1 is no limit:
         retention_bytes: i64 = "retention.bytes",
         /// -1 is no limit:
@@ -231,8 +229,6 @@ typed! {
         segment_jitter_ms: i64 = "segment.jitter.ms",
         /// Age at which a segment rolls:
         segment_ms: i64 = "segment.ms",
-        /// Whether a replica outside the ISR may lead:
-        unclean_leader_election_enable: bool = "unclean.leader.election.enable",
     }
 }
 
@@ -260,8 +256,6 @@ typed! {
         broker_session_timeout_ms: i32 = "broker.session.timeout.ms",
         /// Without a registration for so long the broker gives up:
         initial_broker_registration_timeout_ms: i32 = "initial.broker.registration.timeout.ms",
-        /// Whether the broker moves its leaderships before it stops:
-        controlled_shutdown_enable: bool = "controlled.shutdown.enable",
         /// Partitions of a topic created without a number:
         num_partitions: i32 = "num.partitions",
         /// Replicas of a topic created without a number:
@@ -270,34 +264,20 @@ typed! {
         delete_topic_enable: bool = "delete.topic.enable",
         /// Idle connections are closed after so long; -1 never:
         connections_max_idle_ms: i64 = "connections.max.idle.ms",
-        /// Connections at a time:
-        max_connections: i32 = "max.connections",
         /// Largest request:
         socket_request_max_bytes: i32 = "socket.request.max.bytes",
-        /// -1 leaves it to the system:
-        socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes",
-        /// -1 leaves it to the system:
-        socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes",
-        /// Connections that wait to be accepted:
-        socket_listen_backlog_size: i32 = "socket.listen.backlog.size",
         /// How long a request to the controller may take:
         request_timeout_ms: i32 = "request.timeout.ms",
         /// Largest answer to a fetch:
         fetch_max_bytes: i32 = "fetch.max.bytes",
         /// Incremental fetch sessions kept:
         max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots",
-        /// Partitions in one DescribeTopicPartitions answer:
-        max_request_partition_size_limit: i32 = "max.request.partition.size.limit",
-        /// A follower silent or behind for so long leaves the ISR:
-        replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
         /// Period of writing high watermarks:
         replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
         /// Period of the retention check:
         log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
         /// Wait before the first retention check and flush:
         log_initial_task_delay_ms: i64 = "log.initial.task.delay.ms",
-        /// Period of looking for logs that are due for a flush:
-        log_flush_scheduler_interval_ms: i64 = "log.flush.scheduler.interval.ms",
         /// Period of writing recovery points:
         log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms",
         /// Period of writing log start offsets:
@@ -320,8 +300,6 @@ typed! {
         offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms",
         /// Offsets of an empty group expire after so long:
         offsets_retention_minutes: i32 = "offsets.retention.minutes",
-        /// Codec id of batches in the offsets topic:
-        offsets_topic_compression_codec: i32 = "offsets.topic.compression.codec",
         /// Partitions of the offsets topic:
         offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions",
         /// Replicas of the offsets topic:
@@ -336,10 +314,6 @@ typed! {
         transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr",
         /// Segment size of the transactions topic:
         transaction_state_log_segment_bytes: i32 = "transaction.state.log.segment.bytes",
-        /// Longest transaction that a producer may ask for:
-        transaction_max_timeout_ms: i32 = "transaction.max.timeout.ms",
-        /// Unused transactional ids are forgotten after so long:
-        transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms",
     }
 }
 
@@ -352,8 +326,6 @@ typed! {
         quorum_fetch_timeout_ms: i32 = "controller.quorum.fetch.timeout.ms",
         /// Longest wait between elections:
         quorum_election_backoff_max_ms: i32 = "controller.quorum.election.backoff.max.ms",
-        /// How long the leader gathers records into a batch:
-        quorum_append_linger_ms: i32 = "controller.quorum.append.linger.ms",
         /// How long a request between voters may take:
         quorum_request_timeout_ms: i32 = "controller.quorum.request.timeout.ms",
         /// Wait before a failed request is sent again:
@@ -385,7 +357,5 @@ typed! {
         auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable",
         /// Period of that:
         leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
-        /// Whether a replica outside the ISR may lead where the topic does not say:
-        unclean_leader_election_enable: bool = "unclean.leader.election.enable",
     }
 }

@@ -38,7 +38,7 @@ pub(super) const KEYS: &[ConfigDef] = &[
     long("log.message.timestamp.after.max.ms").or("3600000").at_least(0).cluster_wide().used(),
     long("log.message.timestamp.before.max.ms").or("9223372036854775807").at_least(0).cluster_wide().used(),
     string("log.message.timestamp.type").or("CreateTime").one_of(TIMESTAMP_TYPES).cluster_wide().used(),
-    boolean("log.preallocate").or("false").cluster_wide().used(),
+    boolean("log.preallocate").or("false").cluster_wide(),
     long("log.retention.bytes").or("-1").cluster_wide().used(),
     long("log.retention.check.interval.ms").or("300000").at_least(1).used(),
     int("log.retention.hours").or("168").used(),

@@ -86,7 +86,7 @@ pub(super) const KEYS: &[ConfigDef] = &[
         .at_least(0)
         .falls_back_to(&[same("log.cleaner.min.compaction.lag.ms")]),
     int("min.insync.replicas").or("1").at_least(1).used().falls_back_to(&[same("min.insync.replicas")]),
-    boolean("preallocate").or("false").used().falls_back_to(&[same("log.preallocate")]),
+    boolean("preallocate").or("false").falls_back_to(&[same("log.preallocate")]),
     boolean("remote.log.copy.disable").or("false"),
     boolean("remote.log.delete.on.disable").or("false"),
     boolean("remote.storage.enable").or("false"),
