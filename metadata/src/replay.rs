@@ -17,6 +17,9 @@ use protocol::features::{KRAFT_VERSION, METADATA_VERSION, MetadataVersion};
 /// A record that contradicts the image it is replayed on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
+    /// A topic has that name or id already.
+    #[error("topic {0} with the id {1} exists")]
+    DuplicateTopic(String, Uuid),
     /// No topic has that id.
     #[error("no topic has the id {0}")]
     UnknownTopic(Uuid),
@@ -63,7 +66,7 @@ impl MetadataDelta {
                 self.after.cluster.brokers.remove(&record.broker_id);
                 self.changes.brokers.insert(record.broker_id);
             }
-            Record::Topic(record) => self.create_topic(record),
+            Record::Topic(record) => self.create_topic(record)?,
             Record::Partition(record) => self.put_partition(record)?,
             Record::Config(record) => {
                 let resource =
@@ -121,7 +124,9 @@ impl MetadataDelta {
                 self.changes.tokens = true;
             }
             Record::RegisterController(record) => {
-                self.after.cluster.controllers.insert(record.controller_id, Arc::new(record.clone()));
+                let mut controller = record.clone();
+                controller.features.sort_by(|a, b| a.name.cmp(&b.name));
+                self.after.cluster.controllers.insert(record.controller_id, Arc::new(controller));
                 self.changes.controllers.insert(record.controller_id);
             }
             Record::ClearElr(record) => self.clear_elr(record)?,
@@ -141,6 +146,9 @@ impl MetadataDelta {
             min: feature.min_supported_version,
             max: feature.max_supported_version,
         });
+        // Kafka keeps features in a map without order: sorted, equal registrations are equal.
+        let mut features: Vec<_> = features.collect();
+        features.sort_by(|a, b| a.name.cmp(&b.name));
         let mut directories = record.log_dirs.clone();
         directories.sort();
         let registration = BrokerRegistration {
@@ -148,7 +156,7 @@ impl MetadataDelta {
             epoch: record.broker_epoch,
             incarnation_id: record.incarnation_id,
             listeners: listeners.collect(),
-            features: features.collect(),
+            features,
             rack: record.rack.clone(),
             fenced: record.fenced,
             in_controlled_shutdown: record.in_controlled_shutdown,
@@ -203,10 +211,15 @@ impl MetadataDelta {
         })
     }
 
-    fn create_topic(&mut self, record: &TopicRecord) {
+    fn create_topic(&mut self, record: &TopicRecord) -> Result<(), ReplayError> {
+        let topics = &self.after.topics;
+        if topics.by_name(&record.name).is_some() || topics.by_id(record.topic_id).is_some() {
+            return Err(ReplayError::DuplicateTopic(record.name.clone(), record.topic_id));
+        }
         let name = StrBytes::from_string(record.name.clone());
         self.after.topics.put(TopicImage { name, id: record.topic_id, partitions: imbl::OrdMap::new() });
         self.changes.topics_created.insert(record.topic_id);
+        Ok(())
     }
 
     fn remove_topic(&mut self, record: &RemoveTopicRecord) -> Result<(), ReplayError> {

@@ -43,7 +43,7 @@ pub struct BrokerRegistration {
     pub incarnation_id: Uuid,
     /// Listeners, in the order registered.
     pub listeners: Vec<Endpoint>,
-    /// Supported feature levels.
+    /// Supported feature levels, sorted by name.
     pub features: Vec<FeatureRange>,
     /// Rack, if configured.
     pub rack: Option<String>,
@@ -88,7 +88,7 @@ impl BrokerRegistration {
 pub struct ClusterImage {
     /// Registered brokers, fenced ones included.
     pub brokers: OrdMap<i32, Arc<BrokerRegistration>>,
-    /// Registered controllers (KIP-919).
+    /// Registered controllers (KIP-919), their features sorted by name.
     pub controllers: OrdMap<i32, Arc<RegisterControllerRecord>>,
 }
 
