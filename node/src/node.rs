@@ -102,16 +102,22 @@ async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<
     let channel = Arc::new(LocalController { handle: handle.clone(), node_id: config.node_id });
     let metadata = Box::new(LocalMetadata(handle.subscribe()));
     let locked = dirs.dirs.into_iter().map(|(dir, id)| LockedDir { dir, id }).collect();
-    let broker = Broker::start(broker_config, bound, locked, channel, metadata, control).await?;
-    announce(config.node_id, broker.listeners());
     let mut ended = handle.ended();
+    // Boxed: starting takes more room than all that comes after.
+    let starting = Box::pin(Broker::start(broker_config, bound, locked, channel, metadata, control));
+    let broker = tokio::select! {
+        broker = starting => broker?,
+        stop = signals.next() => {
+            log_signal(stop);
+            handle.stop().await.map_err(NodeError::ControllerFailed)?;
+            return Ok(stop);
+        }
+        failed = ended.wait_for(Option::is_some) => return Err(controller_failure(failed.ok().as_deref())),
+    };
+    announce(config.node_id, broker.listeners());
     let stop = tokio::select! {
         stop = signals.next() => {
-            tracing::info!(
-                target: "org.apache.kafka.common.utils.LoggingSignalHandler",
-                "Terminating process due to signal {}",
-                stop.name()
-            );
+            log_signal(stop);
             Ok(stop)
         }
         failed = ended.wait_for(Option::is_some) => Err(controller_failure(failed.ok().as_deref())),
@@ -122,6 +128,14 @@ async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<
     handle.stop().await.map_err(NodeError::ControllerFailed)?;
     drop(dirs.separate_metadata_dir);
     stop
+}
+
+fn log_signal(stop: Stop) {
+    tracing::info!(
+        target: "org.apache.kafka.common.utils.LoggingSignalHandler",
+        "Terminating process due to signal {}",
+        stop.name()
+    );
 }
 
 fn controller_failure(ended: Option<&Option<Result<(), String>>>) -> NodeError {
