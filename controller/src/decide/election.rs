@@ -80,7 +80,8 @@ fn elect(
         .ok_or_else(|| unknown(format!("No such partition as {topic}-{partition}")))?;
     let preferred = election == Election::Preferred;
     if (preferred && state.has_preferred_leader()) || (!preferred && state.leader != NO_LEADER) {
-        return Err(ApiError::of(ErrorCode::ELECTION_NOT_NEEDED));
+        let message = "Leader election not needed for topic partition.";
+        return Err(ApiError::new(ErrorCode::ELECTION_NOT_NEEDED, message));
     }
     let mut change = PartitionChange::new(view, topic, image.id, partition, state);
     change.election = election;
@@ -89,8 +90,14 @@ fn elect(
             records.push(record);
             Ok(())
         }
-        None if preferred => Err(ApiError::of(ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE)),
-        None => Err(ApiError::of(ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE)),
+        None if preferred => Err(ApiError::new(
+            ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
+            "The preferred leader was not available.",
+        )),
+        None => Err(ApiError::new(
+            ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE,
+            "Eligible topic partition leaders are not available.",
+        )),
     }
 }
 

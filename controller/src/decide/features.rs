@@ -38,6 +38,10 @@ pub(super) fn update(view: View<'_>, version: i16, request: &UpdateFeaturesReque
             Err(_) => break,
         }
     }
+    if let Err(ApiError { message: Some(message), .. }) = &mut result {
+        message
+            .insert_str(0, "The update failed for all features since the following feature had an error: ");
+    }
     let (code, message) = code_and_message(&result);
     if request.validate_only || code != 0 {
         records.clear();

@@ -104,7 +104,8 @@ fn cancel(
     partition: &PartitionRegistration,
 ) -> Result<Option<Record>, ApiError> {
     if !partition.is_reassigning() {
-        return Err(ApiError::of(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS));
+        let message = "No partition reassignment is in progress.";
+        return Err(ApiError::new(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, message));
     }
     let refused = |message: String| Err(ApiError::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
     let replicas = without(&partition.replicas, &partition.adding_replicas);

@@ -38,6 +38,7 @@ fn text(text: &str) -> StrBytes {
 }
 
 impl Node {
+    #[allow(dead_code, reason = "not every test file needs it")]
     pub(crate) fn format() -> Self {
         Self::format_with(&[])
     }
