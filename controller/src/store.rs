@@ -6,7 +6,8 @@
 //! Several appends share one flush. What was appended takes effect in the order of the calls.
 
 pub mod kraft;
-pub mod memory;
+#[cfg(test)]
+pub(crate) mod memory;
 
 use std::future::Future;
 
@@ -101,9 +102,6 @@ pub trait MetadataStore {
 
     /// The finalized `kraft.version`, and the ids of the voters.
     fn quorum(&self) -> (i16, Vec<i32>);
-
-    /// Gives up leading, as after a failure of the state machine.
-    fn resign(&mut self);
 
     /// Begins to stop in good order; ends with [`StoreEvent::Stopped`].
     fn shutdown(&mut self);

@@ -368,11 +368,6 @@ impl MetadataStore for KraftStore {
         (self.node.kraft_version(), self.node.voters().ids().collect())
     }
 
-    fn resign(&mut self) {
-        let epoch = self.node.epoch();
-        self.step(Input::Resign { epoch });
-    }
-
     fn shutdown(&mut self) {
         self.flush();
         self.step(Input::Shutdown);

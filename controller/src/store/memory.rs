@@ -8,7 +8,7 @@ use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent};
 
 /// Records in memory, written by one node that always leads.
 #[derive(Debug, Default)]
-pub struct MemoryStore {
+pub(crate) struct MemoryStore {
     batches: Vec<CommittedBatch>,
     next_offset: i64,
     flushed: i64,
@@ -17,13 +17,8 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     /// An empty store that leads in epoch 1 at once.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { events: VecDeque::from([StoreEvent::Leading { epoch: 1 }]), ..Self::default() }
-    }
-
-    /// All records ever appended.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.batches.iter().flat_map(|batch| &batch.records)
     }
 }
 
@@ -67,10 +62,6 @@ impl MetadataStore for MemoryStore {
 
     fn quorum(&self) -> (i16, Vec<i32>) {
         (0, vec![1])
-    }
-
-    fn resign(&mut self) {
-        self.events.push_back(StoreEvent::Fenced);
     }
 
     fn shutdown(&mut self) {
