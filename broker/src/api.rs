@@ -35,8 +35,9 @@ pub(crate) mod sync_group;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{self, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use net::{Outbox, Outcome};
 use protocol::versions::{self, ApiKey, Listener};
 use protocol::{Decodable, Encodable, guard};
@@ -80,6 +81,9 @@ pub(crate) const SERVED: &[i16] = &[
     ApiKey::UNREGISTER_BROKER,
     ApiKey::DESCRIBE_TOPIC_PARTITIONS,
 ];
+
+/// A response larger than this is not sent: the size field of a frame could not say how large it is.
+const MAX_RESPONSE_BYTES: usize = 1 << 30;
 
 /// A request's header, borrowed from the frame.
 pub(crate) struct Header<'a> {
@@ -167,38 +171,38 @@ pub(crate) fn dispatch(
                 body: header.body_start,
                 frame: Bytes::copy_from_slice(frame),
             };
-            call.start()
+            call.start(out)
         }
     }
 }
 
 impl Call {
     /// Hands the request to its handler.
-    fn start(self) -> Outcome {
+    fn start(self, out: &mut Outbox) -> Outcome {
         match self.key {
-            ApiKey::LIST_OFFSETS => self.run(list_offsets::handle),
-            ApiKey::METADATA => self.run(metadata::handle),
-            ApiKey::OFFSET_COMMIT => self.run_group(offset_commit::handle),
-            ApiKey::OFFSET_FETCH => self.run_group(offset_fetch::handle),
-            ApiKey::FIND_COORDINATOR => self.run(find_coordinator::handle),
-            ApiKey::JOIN_GROUP => self.run_group(join_group::handle),
-            ApiKey::HEARTBEAT => self.run_group(heartbeat::handle),
-            ApiKey::LEAVE_GROUP => self.run_group(leave_group::handle),
-            ApiKey::SYNC_GROUP => self.run_group(sync_group::handle),
-            ApiKey::DESCRIBE_GROUPS => self.run_group(describe_groups::handle),
-            ApiKey::LIST_GROUPS => self.run_group(list_groups::handle),
-            ApiKey::DELETE_GROUPS => self.run_group(delete_groups::handle),
-            ApiKey::OFFSET_DELETE => self.run_group(offset_delete::handle),
-            ApiKey::DELETE_RECORDS => self.run(delete_records::handle),
-            ApiKey::INIT_PRODUCER_ID => self.run(init_producer_id::handle),
-            ApiKey::OFFSET_FOR_LEADER_EPOCH => self.run(offset_for_leader_epoch::handle),
-            ApiKey::DESCRIBE_CONFIGS => self.run(describe_configs::handle),
-            ApiKey::ALTER_CONFIGS => self.run(alter_requests::legacy),
-            ApiKey::INCREMENTAL_ALTER_CONFIGS => self.run(alter_requests::incremental),
-            ApiKey::DESCRIBE_LOG_DIRS => self.run(describe_log_dirs::handle),
-            ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle),
-            ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle),
-            ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle),
+            ApiKey::LIST_OFFSETS => self.run(list_offsets::handle, out),
+            ApiKey::METADATA => self.run(metadata::handle, out),
+            ApiKey::OFFSET_COMMIT => self.run_group(offset_commit::handle, out),
+            ApiKey::OFFSET_FETCH => self.run_group(offset_fetch::handle, out),
+            ApiKey::FIND_COORDINATOR => self.run(find_coordinator::handle, out),
+            ApiKey::JOIN_GROUP => self.run_group(join_group::handle, out),
+            ApiKey::HEARTBEAT => self.run_group(heartbeat::handle, out),
+            ApiKey::LEAVE_GROUP => self.run_group(leave_group::handle, out),
+            ApiKey::SYNC_GROUP => self.run_group(sync_group::handle, out),
+            ApiKey::DESCRIBE_GROUPS => self.run_group(describe_groups::handle, out),
+            ApiKey::LIST_GROUPS => self.run_group(list_groups::handle, out),
+            ApiKey::DELETE_GROUPS => self.run_group(delete_groups::handle, out),
+            ApiKey::OFFSET_DELETE => self.run_group(offset_delete::handle, out),
+            ApiKey::DELETE_RECORDS => self.run(delete_records::handle, out),
+            ApiKey::INIT_PRODUCER_ID => self.run(init_producer_id::handle, out),
+            ApiKey::OFFSET_FOR_LEADER_EPOCH => self.run(offset_for_leader_epoch::handle, out),
+            ApiKey::DESCRIBE_CONFIGS => self.run(describe_configs::handle, out),
+            ApiKey::ALTER_CONFIGS => self.run(alter_requests::legacy, out),
+            ApiKey::INCREMENTAL_ALTER_CONFIGS => self.run(alter_requests::incremental, out),
+            ApiKey::DESCRIBE_LOG_DIRS => self.run(describe_log_dirs::handle, out),
+            ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle, out),
+            ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle, out),
+            ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle, out),
             _ => forward::to_controller(self.ctx, self.frame, self.correlation_id),
         }
     }
@@ -207,64 +211,107 @@ impl Call {
     fn run_group<Req, Res>(
         self,
         handler: fn(&GroupCoordinator, i16, ClientContext<'_>, Req) -> Reply<Res>,
+        out: &mut Outbox,
     ) -> Outcome
     where
         Req: Decodable,
         Res: Encodable + Send + 'static,
     {
-        let Self { ctx, key, correlation_id, client, frame, body } = self;
-        let version = client.version;
-        let request = match Req::decode(&mut frame.slice(body..), version) {
+        let request = match self.decode() {
             Ok(request) => request,
-            Err(e) => {
-                return Outcome::Close(format!("undecodable request: API key {key} version {version}: {e}"));
-            }
+            Err(reason) => return Outcome::Close(reason),
         };
-        let who = ClientContext { client_id: &client.client_id, client_host: client.peer.ip() };
-        let answer = handler(&ctx.groups, version, who, request);
-        Outcome::Pending(Box::pin(async move { encode(key, version, correlation_id, &reply(answer).await?) }))
+        let who = ClientContext { client_id: &self.client.client_id, client_host: self.client.peer.ip() };
+        match handler(&self.ctx.groups, self.client.version, who, request) {
+            Reply::Ready(Some(response)) => self.place().answer(&response, out),
+            Reply::Ready(None) => Outcome::Close("a request that cannot be answered".to_owned()),
+            Reply::Later(later) => self.place().answer_when_ready(later, out),
+        }
     }
 
     /// Decodes the body, runs the handler, and encodes its response.
-    fn run<Req, Res, F, Fut>(self, handler: F) -> Outcome
+    fn run<Req, Res, F, Fut>(self, handler: F, out: &mut Outbox) -> Outcome
     where
         Req: Decodable,
-        Res: Encodable + Send,
+        Res: Encodable + Send + 'static,
         F: FnOnce(Arc<Context>, Client, Req) -> Fut,
         Fut: Future<Output = Res> + Send + 'static,
     {
-        let Self { ctx, key, correlation_id, client, frame, body } = self;
-        let version = client.version;
-        let request = match Req::decode(&mut frame.slice(body..), version) {
+        let request = match self.decode() {
             Ok(request) => request,
-            Err(e) => {
-                return Outcome::Close(format!("undecodable request: API key {key} version {version}: {e}"));
-            }
+            Err(reason) => return Outcome::Close(reason),
         };
-        let response = handler(ctx, client, request);
-        Outcome::Pending(Box::pin(async move { encode(key, version, correlation_id, &response.await) }))
+        let place = self.place();
+        place.answer_when_ready(handler(self.ctx, self.client, request), out)
+    }
+
+    fn decode<Req: Decodable>(&self) -> Result<Req, String> {
+        let version = self.client.version;
+        Req::decode(&mut self.frame.slice(self.body..), version)
+            .map_err(|e| format!("undecodable request: API key {} version {version}: {e}", self.key))
+    }
+
+    fn place(&self) -> Place {
+        Place { key: self.key, version: self.client.version, correlation_id: self.correlation_id }
     }
 }
 
-/// The reply of the group coordinator as a future.
-async fn reply<T>(reply: Reply<T>) -> Option<T> {
-    match reply {
-        Reply::Ready(value) => value,
-        Reply::Later(later) => Some(later.await),
-    }
+/// What a response's frame is made from beside the response.
+#[derive(Clone, Copy)]
+struct Place {
+    key: i16,
+    version: i16,
+    correlation_id: i32,
 }
 
-/// Writes a response of a generated message as one frame.
-fn encode<R: Encodable>(key: i16, version: i16, correlation_id: i32, response: &R) -> Option<Outbox> {
-    let mut out = Outbox::new();
-    let flexible = versions::response_header_version(key, version) == 1;
-    let mark = begin_response(&mut out, correlation_id, flexible);
-    let mut body = BytesMut::new();
-    if let Err(e) = response.encode(&mut body, version) {
-        tracing::error!("API key {key} version {version}: the response cannot be encoded: {e}");
-        return None;
+impl Place {
+    /// Writes the response now.
+    fn answer<R: Encodable>(self, response: &R, out: &mut Outbox) -> Outcome {
+        match self.encode(response, out) {
+            Ok(()) => Outcome::Answered,
+            Err(reason) => Outcome::Close(reason),
+        }
     }
-    out.buffer().extend_from_slice(&body);
-    out.end_frame(mark);
-    Some(out)
+
+    /// Writes the response now if it is there at the first look, as most are; else parks the request.
+    fn answer_when_ready<R, F>(self, response: F, out: &mut Outbox) -> Outcome
+    where
+        R: Encodable + Send + 'static,
+        F: Future<Output = R> + Send + 'static,
+    {
+        let mut response = Box::pin(response);
+        // The connection polls again, with a waker, if this look comes too early.
+        match response.as_mut().poll(&mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(response) => self.answer(&response, out),
+            Poll::Pending => Outcome::Exclusive(Box::pin(async move {
+                let mut out = Outbox::new();
+                match self.encode(&response.await, &mut out) {
+                    Ok(()) => Some(out),
+                    Err(reason) => {
+                        tracing::error!("{reason}");
+                        None
+                    }
+                }
+            })),
+        }
+    }
+
+    /// Writes a response of a generated message as one frame.
+    fn encode<R: Encodable>(self, response: &R, out: &mut Outbox) -> Result<(), String> {
+        let Self { key, version, correlation_id } = self;
+        let flexible = versions::response_header_version(key, version) == 1;
+        let mark = begin_response(out, correlation_id, flexible);
+        let start = out.buffer().len();
+        let encoded = response.encode(out.buffer(), version).map_err(|e| e.to_string());
+        let failed = match encoded {
+            Ok(()) if out.buffer().len() - start <= MAX_RESPONSE_BYTES => {
+                out.end_frame(mark);
+                return Ok(());
+            }
+            Ok(()) => "it is too large".to_owned(),
+            Err(e) => e,
+        };
+        out.cancel_frame(mark);
+        Err(format!("API key {key} version {version}: the response cannot be encoded: {failed}"))
+    }
 }

@@ -4,11 +4,12 @@
 //!                                                  └─ pending  → parked (FIFO) ─┴→ one write
 //!
 //! All whole frames that were read are handled before the answers are written, so that a client with several
-//! requests in flight costs one read and one write for all of them. A request that must wait is parked and those
-//! behind it go on, up to [`ConnectionLimits::parked`]; their answers wait for their turn.
+//! requests in flight costs one read and one write for all of them. A request that must wait is parked. Behind a
+//! [`Outcome::Pending`] one others go on, up to [`ConnectionLimits::parked`], and their answers wait for their turn;
+//! behind an [`Outcome::Exclusive`] one they wait, so that they see what it did.
 //!
 //! Invariants: answers leave in the order of their requests; a connection that waits for its next request holds
-//! no buffer; nothing is read while the socket does not take answers.
+//! no buffer; nothing is read while the socket does not take answers, nor behind an exclusive request.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -24,13 +25,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Sent};
 use crate::read_buffer::{Front, ReadBuffer};
 
 /// Requests handled before the task lets others run.
 const TURN_REQUESTS: usize = 64;
 /// Answers are written out once this many bytes wait.
 const FLUSH_BYTES: usize = 64 * 1024;
+/// How long a peer that is done sending is waited for with the answers that are not there yet.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
+/// Stands for "never" where a deadline would lie beyond what an instant can say.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// An answer that is not there yet. Resolves to one whole frame, or `None` to close the connection.
 pub type PendingAnswer = Pin<Box<dyn Future<Output = Option<Outbox>> + Send>>;
@@ -41,8 +46,10 @@ pub enum Outcome {
     Answered,
     /// The request gets no answer (Produce with acks=0).
     Unanswered,
-    /// The answer comes later.
+    /// The answer comes later; requests behind this one may be handled meanwhile.
     Pending(PendingAnswer),
+    /// The answer comes later; requests behind this one are handled when it is there.
+    Exclusive(PendingAnswer),
     /// The connection is to be closed, for this reason.
     Close(String),
 }
@@ -73,7 +80,7 @@ pub struct ConnectionInfo {
 pub struct ConnectionLimits {
     /// `socket.request.max.bytes`.
     pub request_bytes: usize,
-    /// `connections.max.idle.ms`.
+    /// `connections.max.idle.ms`; `Duration::MAX` for never.
     pub idle: Duration,
     /// Requests that may wait for their answer before the connection is not read any more.
     pub parked: usize,
@@ -101,6 +108,8 @@ pub(crate) async fn run<S: Service>(
         read: ReadBuffer::default(),
         out: Outbox::new(),
         parked: VecDeque::new(),
+        is_held: false,
+        is_half_closed: false,
         last_active: Instant::now(),
         limits,
     };
@@ -136,6 +145,10 @@ struct Connection<S: Service> {
     read: ReadBuffer,
     out: Outbox,
     parked: VecDeque<Parked>,
+    /// The last parked request is an exclusive one.
+    is_held: bool,
+    /// The peer is done sending.
+    is_half_closed: bool,
     last_active: Instant,
     limits: ConnectionLimits,
 }
@@ -153,7 +166,7 @@ enum Wake {
 
 impl<S: Service> Connection<S> {
     async fn serve(mut self, cancel: CancellationToken) -> Result<(), End> {
-        let mut idle = Box::pin(tokio::time::sleep_until(self.last_active + self.limits.idle));
+        let mut idle = Box::pin(tokio::time::sleep_until(self.deadline()));
         loop {
             let more = match self.handle_frames() {
                 Ok(more) => more,
@@ -166,11 +179,14 @@ impl<S: Service> Connection<S> {
             };
             self.take_ready();
             if !self.out.is_empty() {
-                self.flush().await?;
+                self.flush(&cancel).await?;
             }
             if more {
                 tokio::task::yield_now().await;
                 continue;
+            }
+            if self.is_half_closed && self.parked.is_empty() {
+                return Ok(());
             }
             let wake = tokio::select! {
                 biased;
@@ -180,9 +196,13 @@ impl<S: Service> Connection<S> {
             match wake {
                 Wake::Read => self.last_active = Instant::now(),
                 Wake::Ready => {}
-                Wake::EndOfStream => return Ok(()),
+                Wake::EndOfStream => {
+                    self.is_half_closed = true;
+                    idle.as_mut().reset(Instant::now() + HALF_CLOSED);
+                }
+                Wake::Idle if self.is_half_closed => return Ok(()),
                 Wake::Idle => {
-                    let deadline = self.last_active + self.limits.idle;
+                    let deadline = self.deadline();
                     if Instant::now() >= deadline && self.parked.is_empty() {
                         return Ok(());
                     }
@@ -192,10 +212,20 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// When the connection has been idle for too long.
+    fn deadline(&self) -> Instant {
+        self.last_active.checked_add(self.limits.idle).unwrap_or_else(|| Instant::now() + FAR)
+    }
+
+    /// Whether another request may be handled.
+    fn has_room(&self) -> bool {
+        !self.is_held && self.parked.len() < self.limits.parked
+    }
+
     /// Handles the whole frames in the buffer; true when a turn ended before they did.
     fn handle_frames(&mut self) -> Result<bool, End> {
         for _ in 0..TURN_REQUESTS {
-            if self.parked.len() >= self.limits.parked {
+            if !self.has_room() {
                 return Ok(false);
             }
             if self.out.len() >= FLUSH_BYTES {
@@ -225,6 +255,10 @@ impl<S: Service> Connection<S> {
             match outcome {
                 Outcome::Answered | Outcome::Unanswered => {}
                 Outcome::Pending(answer) => self.parked.push_back(Parked::Pending(answer)),
+                Outcome::Exclusive(answer) => {
+                    self.parked.push_back(Parked::Pending(answer));
+                    self.is_held = true;
+                }
                 Outcome::Close(reason) => return Err(End::Refused(reason)),
             }
         }
@@ -240,12 +274,30 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Writes the outbox out; waits for the socket as long as it takes.
-    async fn flush(&mut self) -> Result<(), End> {
-        while !self.out.try_send(&self.stream)? {
-            self.stream.ready(Interest::WRITABLE).await?;
+    /// Writes the outbox out, as fast as the peer takes it; a peer that takes nothing counts as idle.
+    async fn flush(&mut self, cancel: &CancellationToken) -> Result<(), End> {
+        loop {
+            let before = self.out.unsent();
+            match self.out.try_send(&self.stream)? {
+                Sent::All => return Ok(()),
+                Sent::Step => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Sent::Blocked => {}
+            }
+            if self.out.unsent() < before {
+                self.last_active = Instant::now();
+            }
+            tokio::select! {
+                biased;
+                ready = self.stream.ready(Interest::WRITABLE) => drop(ready?),
+                () = cancel.cancelled() => return Err(End::Refused("the node stops".to_owned())),
+                () = tokio::time::sleep_until(self.deadline()) => {
+                    return Err(End::Refused("the peer does not take its answers".to_owned()));
+                }
+            }
         }
-        Ok(())
     }
 
     /// Waits for bytes, for the head of the line, or for the idle timer.
@@ -254,7 +306,8 @@ impl<S: Service> Connection<S> {
             if let Poll::Ready(wake) = self.poll_parked(cx) {
                 return Poll::Ready(wake);
             }
-            if self.parked.len() < self.limits.parked
+            if self.has_room()
+                && !self.is_half_closed
                 && let Poll::Ready(read) = self.poll_read(cx)
             {
                 return Poll::Ready(read.map_err(End::Io));
@@ -269,6 +322,7 @@ impl<S: Service> Connection<S> {
         match answer.as_mut().poll(cx) {
             Poll::Ready(Some(out)) => {
                 self.parked.pop_front();
+                self.is_held &= !self.parked.is_empty();
                 self.out.append(out);
                 self.last_active = Instant::now();
                 Poll::Ready(Ok(Wake::Ready))

@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 pub const SENDFILE_MIN_BYTES: usize = 8 * 1024;
 /// Bytes per `sendfile` call, so that one answer does not keep a worker from its other tasks.
 const SENDFILE_STEP_BYTES: usize = 1024 * 1024;
+/// Bytes that one connection sends before others get their turn.
+const TURN_BYTES: usize = 4 * 1024 * 1024;
 /// A buffer larger than this is not kept for the next answer.
 const KEEP_BYTES: usize = 256 * 1024;
 
@@ -39,6 +41,17 @@ enum Piece {
     File(FileRange),
 }
 
+/// How far a call of [`Outbox::try_send`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Everything is sent, the outbox is empty.
+    All,
+    /// The socket would take more, but others shall have their turn.
+    Step,
+    /// The socket takes no more for now.
+    Blocked,
+}
+
 /// Answers that wait to be sent, in order.
 #[derive(Default)]
 pub struct Outbox {
@@ -52,6 +65,8 @@ pub struct Outbox {
     /// First piece and byte that is still to be sent.
     next_piece: usize,
     sent: usize,
+    /// Bytes sent so far, files included.
+    sent_bytes: usize,
 }
 
 impl Outbox {
@@ -137,10 +152,19 @@ impl Outbox {
         }
     }
 
-    /// Sends as much as the socket takes. `Ok(true)` when everything is sent; the outbox is then empty.
-    pub(crate) fn try_send(&mut self, socket: &TcpStream) -> io::Result<bool> {
+    /// Bytes that are still to be sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.len() - self.sent_bytes
+    }
+
+    /// Sends what the socket takes, up to a turn's worth.
+    pub(crate) fn try_send(&mut self, socket: &TcpStream) -> io::Result<Sent> {
         self.close_bytes();
+        let before = self.sent_bytes;
         while self.next_piece < self.pieces.len() {
+            if self.sent_bytes - before >= TURN_BYTES {
+                return Ok(Sent::Step);
+            }
             let more = self.next_piece + 1 < self.pieces.len();
             let progress = match &mut self.pieces[self.next_piece] {
                 Piece::Bytes { end } => {
@@ -148,23 +172,25 @@ impl Outbox {
                     let sent = socket.try_io(Interest::WRITABLE, || send(socket.as_fd(), rest, more));
                     sent.map(|n| {
                         self.sent += n;
-                        self.sent == *end
+                        (n, self.sent == *end)
                     })
                 }
                 Piece::File(range) => {
                     let sent = socket.try_io(Interest::WRITABLE, || send_file(socket.as_fd(), range));
-                    sent.map(|()| range.len == 0)
+                    sent.map(|n| (n, range.len == 0))
                 }
             };
             match progress {
-                Ok(true) => self.next_piece += 1,
-                Ok(false) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Ok((n, is_done)) => {
+                    self.sent_bytes += n;
+                    self.next_piece += usize::from(is_done);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Sent::Blocked),
                 Err(e) => return Err(e),
             }
         }
         self.reset();
-        Ok(true)
+        Ok(Sent::All)
     }
 
     fn reset(&mut self) {
@@ -177,6 +203,7 @@ impl Outbox {
         self.file_bytes = 0;
         self.next_piece = 0;
         self.sent = 0;
+        self.sent_bytes = 0;
     }
 
     /// Gives the memory back; the outbox must be empty.
@@ -199,7 +226,7 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], more: bool) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, flags)?)
 }
 
-fn send_file(socket: BorrowedFd<'_>, range: &mut FileRange) -> io::Result<()> {
+fn send_file(socket: BorrowedFd<'_>, range: &mut FileRange) -> io::Result<usize> {
     let mut position = range.position;
     let sent = rustix::fs::sendfile(
         socket,
@@ -213,7 +240,7 @@ fn send_file(socket: BorrowedFd<'_>, range: &mut FileRange) -> io::Result<()> {
     }
     range.position += sent as u64;
     range.len -= sent;
-    Ok(())
+    Ok(sent)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use minikafka_net::tasks::Tasks;
@@ -11,8 +12,10 @@ use minikafka_net::{ConnectionInfo, ConnectionLimits, FileRange, Listener, Outbo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Frames start with a letter: `e` echoes, `w` echoes later, `n` gets nothing, `x` closes, `f` sends a file.
+/// Frames start with a letter: `e` echoes, `w` echoes later, `s` echoes slowly, `X` likewise and holds up others,
+/// `c` counts requests, `n` gets nothing, `x` closes, `f` sends a file.
 struct Echo {
+    count: AtomicU8,
     file: Arc<std::fs::File>,
     file_len: usize,
 }
@@ -28,7 +31,22 @@ impl Service for Echo {
             out.buffer().extend_from_slice(bytes);
             out.end_frame(mark);
         };
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
         match frame.first() {
+            Some(b'c') => {
+                put(out, &[count]);
+                Outcome::Answered
+            }
+            Some(letter @ (b's' | b'X')) => {
+                let copy = frame.to_vec();
+                let answer = Box::pin(async move {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let mut out = Outbox::new();
+                    put(&mut out, &copy);
+                    Some(out)
+                });
+                if *letter == b's' { Outcome::Pending(answer) } else { Outcome::Exclusive(answer) }
+            }
             Some(b'e') => {
                 put(out, frame);
                 Outcome::Answered
@@ -63,7 +81,7 @@ async fn start(limits: ConnectionLimits) -> (TcpStream, Tasks) {
     let listener = Listener::bind("127.0.0.1", 0).await.unwrap();
     let address = listener.address();
     let tasks = Tasks::new();
-    let service = Arc::new(Echo { file: Arc::new(file), file_len });
+    let service = Arc::new(Echo { count: AtomicU8::new(0), file: Arc::new(file), file_len });
     tasks.spawn(listener.serve("TEST".into(), service, limits, tasks.clone()));
     (TcpStream::connect(address).await.unwrap(), tasks)
 }
@@ -134,4 +152,57 @@ async fn idle_connections_are_closed() {
     stream.write_all(&frame(b"e1")).await.unwrap();
     assert_eq!(read_frame(&mut stream).await.unwrap(), b"e1");
     assert_eq!(read_frame(&mut stream).await, None);
+}
+
+#[tokio::test]
+async fn a_connection_may_be_idle_for_ever() {
+    let limits = ConnectionLimits { idle: Duration::MAX, ..ConnectionLimits::default() };
+    let (mut stream, _tasks) = start(limits).await;
+    stream.write_all(&frame(b"e1")).await.unwrap();
+    assert_eq!(read_frame(&mut stream).await.unwrap(), b"e1");
+}
+
+#[tokio::test]
+async fn a_peer_that_is_done_sending_still_gets_its_answers() {
+    let (mut stream, _tasks) = start(ConnectionLimits::default()).await;
+    stream.write_all(&[frame(b"s1"), frame(b"e2")].concat()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(read_frame(&mut stream).await.unwrap(), b"s1");
+    assert_eq!(read_frame(&mut stream).await.unwrap(), b"e2");
+    assert_eq!(read_frame(&mut stream).await, None);
+}
+
+#[tokio::test]
+async fn nothing_overtakes_an_exclusive_request() {
+    let (mut stream, _tasks) = start(ConnectionLimits::default()).await;
+    stream
+        .write_all(&[frame(b"c"), frame(b"s"), frame(b"c"), frame(b"X"), frame(b"c")].concat())
+        .await
+        .unwrap();
+    let mut counts = Vec::new();
+    for _ in 0..5 {
+        counts.push(read_frame(&mut stream).await.unwrap()[0]);
+    }
+    // `c` tells how many requests were handled before it; `s` and `X` take a while.
+    assert_eq!(counts, [0, b's', 2, b'X', 4]);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_no_answers_is_given_up() {
+    let limits = ConnectionLimits { idle: Duration::from_millis(200), ..ConnectionLimits::default() };
+    let (mut stream, tasks) = start(limits).await;
+    stream.write_all(&frame(b"f").repeat(10)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut got = Vec::new();
+    let _ = stream.read_to_end(&mut got).await;
+    assert!(got.len() < 30_000_000, "all {} bytes were sent", got.len());
+    assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_peer_that_takes_nothing() {
+    let (mut stream, tasks) = start(ConnectionLimits::default()).await;
+    stream.write_all(&frame(b"f").repeat(10)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
 }

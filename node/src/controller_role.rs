@@ -33,7 +33,7 @@ impl Service for ControllerService {
         }
         let body = Bytes::copy_from_slice(&frame[header.body_start..]);
         let handle = self.handle.clone();
-        Outcome::Pending(Box::pin(async move {
+        Outcome::Exclusive(Box::pin(async move {
             match handle.handle(&header, body).await {
                 Ok(answer) => {
                     let mut out = Outbox::new();

@@ -12,7 +12,7 @@ use crate::context::Context;
 
 /// Forwards a whole frame; closes the connection when no controller can be reached.
 pub(crate) fn to_controller(ctx: Arc<Context>, frame: Bytes, correlation_id: i32) -> Outcome {
-    Outcome::Pending(Box::pin(async move {
+    Outcome::Exclusive(Box::pin(async move {
         let answer = match ctx.controller.call(frame).await {
             Ok(answer) => answer,
             Err(e) => {

@@ -66,9 +66,9 @@ struct Request {
 
 /// Handles a Produce request whose header was read already.
 pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &mut [u8], out: &mut Outbox) -> Outcome {
-    let client_id = header.client_id.unwrap_or_default().to_owned();
+    let client_id = header.client_id.unwrap_or_default();
     let (version, correlation_id, body) = (header.version, header.correlation_id, header.body);
-    let Some(request) = run(ctx, version, &client_id, frame, body) else {
+    let Some(request) = run(ctx, version, client_id, frame, body) else {
         return Outcome::Close(format!("undecodable Produce v{version} request"));
     };
     if request.acks == 0 {
