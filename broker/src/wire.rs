@@ -107,6 +107,11 @@ impl<'a> FieldWriter<'a> {
         Self { out, flexible }
     }
 
+    /// Where the next field begins.
+    pub(crate) fn position(&self) -> usize {
+        self.out.len()
+    }
+
     pub(crate) fn i16(&mut self, v: i16) {
         self.out.extend_from_slice(&v.to_be_bytes());
     }

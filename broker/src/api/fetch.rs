@@ -7,7 +7,7 @@
 //! - The first partition with records returns at least one whole batch, however large; the others fit the limits.
 //! - v7 incremental sessions; v9 leader epochs; v11 rack; v12 diverging epochs; v13 topic ids; v15 replica state;
 //!   v16 node endpoints; v17 directory id; v18 the replica's high watermark.
-//! - Followers' fetches are refused until the node can replicate.
+//! - A replica that is not assigned to the partition is refused; followers' progress is not tracked yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,9 @@ use crate::fetch::read::{Limits, ReadResult, read_all};
 use crate::fetch::session::{FetchContext, PartitionRequest, SessionRequest, TopicKey};
 use crate::replica::partition::ReadBound;
 use crate::replica::waiters::Wait;
+
+/// Records in one answer, however much is asked for: the size field of a frame is 31 bits wide.
+const MAX_ANSWER_BYTES: usize = 1 << 30;
 
 /// A fetch that is being served.
 struct Fetch {
@@ -46,16 +49,15 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out:
     };
     let version = header.version;
     let replica_id = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
-    let max_bytes = usize::try_from(request.max_bytes)
-        .unwrap_or(0)
-        .min(usize::try_from(ctx.settings().fetch_max_bytes).unwrap_or(0));
+    let bytes = |n: i32| usize::try_from(n).unwrap_or(0);
+    let max_bytes = bytes(request.max_bytes).min(bytes(ctx.settings().fetch_max_bytes)).min(MAX_ANSWER_BYTES);
     let bound = match request.isolation_level {
         _ if replica_id.0 >= 0 => ReadBound::LogEnd,
         1 => ReadBound::LastStableOffset,
         _ => ReadBound::HighWatermark,
     };
-    let limits = Limits { max_bytes, bound, version };
-    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes);
+    let limits = Limits { max_bytes, bound, version, replica_id: replica_id.0 };
+    let min_bytes = bytes(request.min_bytes).min(max_bytes);
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let session = match ctx.sessions.resolve(session_request(version, &request), clock::now_ms()) {
         Ok(session) => session,
@@ -94,22 +96,23 @@ fn is_enough(results: &[ReadResult], min_bytes: usize) -> bool {
 impl Fetch {
     /// Reads again whenever the partitions change, until there is enough or the deadline has come.
     async fn wait(&self, deadline: Instant) -> Vec<ReadResult> {
+        let wait = Wait::for_bytes(0);
+        let partitions = self.session.partitions.iter();
+        let _places: Vec<_> = partitions
+            .filter_map(|p| self.ctx.replicas.find(&p.key.0, p.key.1).ok())
+            .map(|partition| partition.waiters.add_fetch(&wait))
+            .collect();
         loop {
-            let wait = Wait::for_bytes(0);
-            let _registrations: Vec<_> = self
-                .session
-                .partitions
-                .iter()
-                .filter_map(|p| self.ctx.replicas.find(&p.key.0, p.key.1).ok())
-                .map(|partition| partition.waiters.add_fetch(&wait))
-                .collect();
-            // Again after registering, so that nothing that came in between is missed.
+            // Whatever arrives from here on wakes, so that nothing is missed between the read and the sleep.
+            wait.expect(0);
             let results = read_all(&self.ctx, &self.session.partitions, &self.limits);
             if is_enough(&results, self.min_bytes) {
                 return results;
             }
-            let have: usize = results.iter().map(ReadResult::len).sum();
-            wait.expect((self.min_bytes - have) as i64);
+            if self.limits.bound != ReadBound::LastStableOffset {
+                let have: usize = results.iter().map(ReadResult::len).sum();
+                wait.expect((self.min_bytes - have) as i64);
+            }
             if tokio::time::timeout_at(deadline, wait.woken()).await.is_err() {
                 return read_all(&self.ctx, &self.session.partitions, &self.limits);
             }

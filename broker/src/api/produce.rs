@@ -186,23 +186,20 @@ fn append(
     let args = settings.validate_args(&partition.name, now_ms);
     let checked = validate::check_request(version, records).and_then(|()| validate::validate(records, &args));
     let mut rewritten;
-    let (records, log_append_time) = match checked {
+    let records = match checked {
         Ok(validated) if validated.first.is_transactional() => {
             // Nobody can have begun a transaction: transactional ids are not given out yet.
             let producer = validated.first.producer_id;
             result.fail(ErrorCode::INVALID_TXN_STATE, format!("producer {producer} has no open transaction"));
             return;
         }
-        Ok(validated) => {
-            let time = validated.log_append_time;
-            match validated.rewritten {
-                Some(batch) => {
-                    rewritten = batch;
-                    (&mut rewritten[..], time)
-                }
-                None => (&mut records[..validated.len], time),
+        Ok(validated) => match validated.rewritten {
+            Some(batch) => {
+                rewritten = batch;
+                &mut rewritten[..]
             }
-        }
+            None => &mut records[..validated.len],
+        },
         Err(refused) => {
             result.refuse(&refused, partition);
             return;
@@ -215,12 +212,11 @@ fn append(
     }
     match partition.append_as_leader(&mut state, records, AppendOrigin::Client, now_ms) {
         Ok(info) => {
-            let min_isr_lost = acks == -1 && state.isr.len() < state.min_isr();
             drop(state);
             result.base_offset = info.first_offset;
-            result.log_append_time = log_append_time;
+            result.log_append_time = info.log_append_time;
             result.log_start_offset = info.log_start_offset;
-            if acks == -1 && !min_isr_lost && partition.high_watermark() <= info.last_offset {
+            if acks == -1 && partition.high_watermark() <= info.last_offset {
                 result.committed_at = Some((partition.clone(), info.last_offset + 1));
             }
             if let Some(rolled_at) = info.rolled_at {
@@ -253,25 +249,37 @@ async fn wait_until_committed(mut request: Request) -> Vec<TopicResult> {
     let deadline = tokio::time::Instant::now() + request.timeout;
     let wait = Wait::for_offsets();
     for result in request.topics.iter_mut().flat_map(|t| &mut t.partitions) {
-        let Some((partition, offset)) = &result.committed_at else { continue };
-        partition.waiters.add_commit(*offset, wait.clone());
-        while result.error == ErrorCode::NONE && partition.high_watermark() < *offset {
-            if let Err(error) = still_leads(partition) {
-                result.error = error;
-            } else if tokio::time::timeout_at(deadline, wait.woken()).await.is_err() {
-                result.error = ErrorCode::REQUEST_TIMED_OUT;
+        let Some((partition, offset)) = result.committed_at.take() else { continue };
+        let _place = partition.waiters.add_commit(offset, &wait);
+        let verdict = loop {
+            match committed(&partition, offset) {
+                Some(verdict) => break verdict,
+                None if tokio::time::timeout_at(deadline, wait.woken()).await.is_err() => {
+                    break Err(ErrorCode::REQUEST_TIMED_OUT);
+                }
+                None => {}
             }
-        }
-        result.committed_at = None;
-        if result.error != ErrorCode::NONE {
+        };
+        if let Err(error) = verdict {
+            result.error = error;
             result.base_offset = -1;
         }
     }
     request.topics
 }
 
-fn still_leads(partition: &Partition) -> Result<(), ErrorCode> {
-    writable(partition, &partition.lock(), 1)
+/// What the producer is to be told of its batch below `offset`, `None` while that is not known.
+fn committed(partition: &Partition, offset: i64) -> Option<Result<(), ErrorCode>> {
+    let state = partition.lock();
+    if let Err(error) = writable(partition, &state, 1) {
+        Some(Err(error))
+    } else if partition.high_watermark() < offset {
+        None
+    } else if state.isr.len() < state.min_isr() {
+        Some(Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND))
+    } else {
+        Some(Ok(()))
+    }
 }
 
 impl PartitionResult {

@@ -1,5 +1,7 @@
 //! The answer to a fetch, written field by field so that records go from the file to the socket.
 
+use std::io;
+
 use net::{FileRange, Outbox, SENDFILE_MIN_BYTES};
 use protocol::ErrorCode;
 use storage::LogSlice;
@@ -84,6 +86,7 @@ fn encode_partition(
     let flexible = version >= FLEXIBLE;
     let mut w = FieldWriter::new(out.buffer(), flexible);
     w.i32(result.key.1);
+    let error_at = w.position();
     w.i16(result.error.code());
     w.i64(result.high_watermark);
     w.i64(result.last_stable);
@@ -105,7 +108,11 @@ fn encode_partition(
         // No preferred read replica: the reader is at the right one.
         w.i32(-1);
     }
-    encode_records(result.slice.as_ref(), out, flexible);
+    if let Err(e) = encode_records(result.slice.as_ref(), out, flexible) {
+        tracing::error!("partition {}: cannot read what was found: {e}", result.key.1);
+        let code = ErrorCode::KAFKA_STORAGE_ERROR.code().to_be_bytes();
+        out.buffer()[error_at..error_at + 2].copy_from_slice(&code);
+    }
     let mut w = FieldWriter::new(out.buffer(), flexible);
     if !flexible {
         return;
@@ -144,23 +151,22 @@ fn leader_hint(ctx: &Context, version: i16, result: &ReadResult) -> Option<Leade
     }
 }
 
-fn encode_records(slice: Option<&LogSlice>, out: &mut Outbox, flexible: bool) {
+/// Writes the records, none after an error.
+fn encode_records(slice: Option<&LogSlice>, out: &mut Outbox, flexible: bool) -> io::Result<()> {
     let Some(slice) = slice else {
         FieldWriter::new(out.buffer(), flexible).bytes_length(0);
-        return;
+        return Ok(());
     };
     if slice.len >= SENDFILE_MIN_BYTES {
         FieldWriter::new(out.buffer(), flexible).bytes_length(slice.len);
         out.push_file(FileRange { file: slice.segment.clone(), position: slice.position, len: slice.len });
-        return;
+        return Ok(());
     }
     // Small: cheaper to read in beside the fields than to send on its own.
     let mut records = [0; SENDFILE_MIN_BYTES];
     let read = slice.segment.read_at(&mut records[..slice.len], slice.position);
-    let n = read.unwrap_or_else(|e| {
-        tracing::error!("segment {}: {e}", slice.segment.base_offset());
-        0
-    });
+    let n = *read.as_ref().unwrap_or(&0);
     FieldWriter::new(out.buffer(), flexible).bytes_length(n);
     out.buffer().extend_from_slice(&records[..n]);
+    read.map(drop)
 }

@@ -16,6 +16,8 @@ pub(crate) struct Limits {
     pub(crate) bound: ReadBound,
     /// Version of the request.
     pub(crate) version: i16,
+    /// Which replica asks; negative for a consumer.
+    pub(crate) replica_id: i32,
 }
 
 /// What a fetch found in one partition.
@@ -99,6 +101,12 @@ fn read_one(
     }
     let state = partition.lock();
     state.check_epoch(request.current_leader_epoch)?;
+    if limits.replica_id >= 0 && !state.replicas.contains(&limits.replica_id) {
+        return Err(match request.current_leader_epoch {
+            0.. => ErrorCode::UNKNOWN_LEADER_EPOCH,
+            _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        });
+    }
     let is_follower_read = limits.version >= 11 && limits.bound != ReadBound::LogEnd;
     if !state.is_leader() && !is_follower_read {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);

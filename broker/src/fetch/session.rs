@@ -178,7 +178,9 @@ impl FetchSessions {
             locked.remove(key);
         }
         if locked.partitions.is_empty() {
-            // Nothing left to remember: the session ends with this answer.
+            // Nothing left to remember: the session ends with this answer. Unlocked first: eviction locks sessions
+            // while it holds the cache.
+            drop(locked);
             self.cache.lock().remove(&request.id);
             return Ok(sessionless(Vec::new()));
         }

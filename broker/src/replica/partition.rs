@@ -188,7 +188,7 @@ impl Partition {
             state.role = if registration.leader < 0 { Role::None } else { Role::Follower };
             if led { Applied::Resigned } else { Applied::Unchanged }
         };
-        self.advance_high_watermark(state);
+        self.commit_what_can_be(state);
         if applied != Applied::Unchanged {
             self.waiters.wake_all();
         }
@@ -205,6 +205,8 @@ impl Partition {
         let mut state = self.lock();
         state.settings = settings.clone();
         state.log.set_config(settings.log.clone());
+        // A lower min.insync.replicas may commit what was held back.
+        self.commit_what_can_be(&mut state);
     }
 
     /// Appends validated batches as leader and wakes who waits for them.
@@ -227,11 +229,11 @@ impl Partition {
         Ok(info)
     }
 
-    /// Moves the high watermark to the smallest log end of the in-sync replicas.
-    pub(crate) fn advance_high_watermark(&self, state: &mut PartitionState) {
-        let Role::Leader { followers, .. } = &state.role else { return };
+    /// Moves the high watermark to the smallest log end of the in-sync replicas; true if it moved.
+    fn advance_high_watermark(&self, state: &mut PartitionState) -> bool {
+        let Role::Leader { followers, .. } = &state.role else { return false };
         if state.isr.len() < state.min_isr() {
-            return;
+            return false;
         }
         let log_end = state.log.log_end_offset();
         let committed = state
@@ -247,10 +249,15 @@ impl Partition {
             if let Some(on_commit) = self.on_commit.get() {
                 on_commit(committed);
             }
-            if state.isr.len() > 1 {
-                // What was appended before can be read only now, by how much is for the reader to find out.
-                self.waiters.arrived(i64::MAX);
-            }
+            return true;
+        }
+        false
+    }
+
+    /// Moves the high watermark over what was appended before; by how much is for the readers to find out.
+    fn commit_what_can_be(&self, state: &mut PartitionState) {
+        if self.advance_high_watermark(state) {
+            self.waiters.arrived(i64::MAX);
         }
     }
 

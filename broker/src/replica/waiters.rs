@@ -4,10 +4,9 @@
 //! registers here, sleeps until its own deadline, and looks again when an append or the high watermark wakes it.
 //! A partition that nobody waits for pays one atomic load per append.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -48,35 +47,14 @@ impl Wait {
     }
 }
 
-struct CommitWait {
-    /// The high watermark that satisfies the request.
-    offset: i64,
-    wait: Arc<Wait>,
-}
-
-impl PartialEq for CommitWait {
-    fn eq(&self, other: &Self) -> bool {
-        self.offset == other.offset
-    }
-}
-impl Eq for CommitWait {}
-impl PartialOrd for CommitWait {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for CommitWait {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.offset.cmp(&other.offset)
-    }
-}
-
 /// The requests that wait for one partition.
 #[derive(Default)]
 pub(crate) struct Waiters {
     count: AtomicUsize,
     fetches: Mutex<Vec<Arc<Wait>>>,
-    commits: Mutex<BinaryHeap<Reverse<CommitWait>>>,
+    /// By the high watermark that satisfies the request, and a number that tells requests apart.
+    commits: Mutex<BTreeMap<(i64, u64), Arc<Wait>>>,
+    next_commit: AtomicU64,
 }
 
 impl Waiters {
@@ -87,10 +65,12 @@ impl Waiters {
         FetchRegistration { waiters: self.clone(), wait: wait.clone() }
     }
 
-    /// Registers a request that is satisfied once the high watermark reaches `offset`.
-    pub(crate) fn add_commit(&self, offset: i64, wait: Arc<Wait>) {
-        self.commits.lock().push(Reverse(CommitWait { offset, wait }));
+    /// Registers a request that is satisfied once the high watermark reaches `offset`, until the guard is dropped.
+    pub(crate) fn add_commit(self: &Arc<Self>, offset: i64, wait: &Arc<Wait>) -> CommitRegistration {
+        let key = (offset, self.next_commit.fetch_add(1, Ordering::Relaxed));
+        self.commits.lock().insert(key, wait.clone());
         self.count.fetch_add(1, Ordering::SeqCst);
+        CommitRegistration { waiters: self.clone(), key }
     }
 
     /// `bytes` more can be read.
@@ -104,14 +84,9 @@ impl Waiters {
 
     /// The high watermark reached `offset`.
     pub(crate) fn committed(&self, offset: i64) {
-        if self.count.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let mut commits = self.commits.lock();
-        while commits.peek().is_some_and(|Reverse(next)| next.offset <= offset) {
-            if let Some(Reverse(done)) = commits.pop() {
-                done.wait.notify.notify_one();
-                self.count.fetch_sub(1, Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) > 0 {
+            for (_, wait) in self.commits.lock().range(..=(offset, u64::MAX)) {
+                wait.notify.notify_one();
             }
         }
     }
@@ -121,11 +96,22 @@ impl Waiters {
         for wait in self.fetches.lock().iter() {
             wait.notify.notify_one();
         }
-        let commits: Vec<_> = self.commits.lock().drain().collect();
-        self.count.fetch_sub(commits.len(), Ordering::SeqCst);
-        for Reverse(commit) in commits {
-            commit.wait.notify.notify_one();
+        for wait in self.commits.lock().values() {
+            wait.notify.notify_one();
         }
+    }
+}
+
+/// The place of a request that waits for an offset.
+pub(crate) struct CommitRegistration {
+    waiters: Arc<Waiters>,
+    key: (i64, u64),
+}
+
+impl Drop for CommitRegistration {
+    fn drop(&mut self) {
+        self.waiters.commits.lock().remove(&self.key);
+        self.waiters.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -170,16 +156,18 @@ mod tests {
 
     #[test]
     fn commits_wake_as_a_prefix() {
-        let waiters = Waiters::default();
+        let waiters = Arc::new(Waiters::default());
         let waits: Vec<_> = (0..3).map(|_| Wait::for_offsets()).collect();
-        for (i, wait) in waits.iter().enumerate() {
-            waiters.add_commit(10 - i as i64, wait.clone());
-        }
+        let places: Vec<_> =
+            waits.iter().enumerate().map(|(i, wait)| waiters.add_commit(10 - i as i64, wait)).collect();
         waiters.committed(9);
         let woken: Vec<_> = waits.iter().map(|w| is_woken(w)).collect();
         assert_eq!(woken, [false, true, true]);
         waiters.wake_all();
+        waiters.committed(10);
         assert!(is_woken(&waits[0]));
+        drop(places);
         assert_eq!(waiters.count.load(Ordering::SeqCst), 0);
+        assert!(waiters.commits.lock().is_empty());
     }
 }
