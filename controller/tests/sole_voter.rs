@@ -84,6 +84,87 @@ async fn many_requests_share_a_flush() {
     assert_eq!(response.topics[0].error_code, ErrorCode::NOT_CONTROLLER.code());
 }
 
+/// A node that has created one topic and is stopped, and the file of its metadata log.
+async fn stopped_node() -> (Node, std::path::PathBuf) {
+    let node = Node::format();
+    let controller = node.start();
+    let epoch = register(&controller, &node).await;
+    unfence(&controller, epoch).await;
+    controller.submit(7, create_topics(&["orders"]).into()).await;
+    controller.stop().await.unwrap();
+    let log = node.dir.path().join("__cluster_metadata-0/00000000000000000000.log");
+    (node, log)
+}
+
+#[tokio::test]
+async fn a_torn_write_is_cut_off() {
+    let (node, log) = stopped_node().await;
+    let mut bytes = std::fs::read(&log).unwrap();
+    let torn = bytes[..40].to_vec();
+    bytes.extend(torn);
+    std::fs::write(&log, bytes).unwrap();
+    let controller = node.start();
+    register(&controller, &node).await;
+    assert!(controller.image().topics.by_name("orders").is_some());
+    controller.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_not_used() {
+    let (node, log) = stopped_node().await;
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[200] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let error = node.try_start().unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn answers_on_the_wire() {
+    use protocol::request::RequestHeader;
+    use protocol::versions::ApiKey;
+    use protocol::{Decodable, Encodable};
+
+    let node = Node::format();
+    let controller = node.start();
+    register(&controller, &node).await;
+    let header = |api_key, api_version| RequestHeader {
+        api_key,
+        api_version,
+        correlation_id: 7,
+        client_id: None,
+        body_start: 0,
+    };
+    // An unknown version of ApiVersions gets version 0, an unknown API no answer.
+    let answer = controller.handle(&header(ApiKey::API_VERSIONS, 99), bytes::Bytes::new()).await.unwrap();
+    assert_eq!(&answer.bytes[..6], [0, 0, 0, 7, 0, 35]);
+    assert!(controller.handle(&header(ApiKey::PRODUCE, 9), bytes::Bytes::new()).await.is_err());
+    assert!(controller.handle(&header(ApiKey::CREATE_TOPICS, 7), bytes::Bytes::new()).await.is_err());
+
+    let mut body = bytes::BytesMut::new();
+    create_topics(&["wire"]).encode(&mut body, 7).unwrap();
+    let answer = controller.handle(&header(ApiKey::CREATE_TOPICS, 7), body.freeze()).await.unwrap();
+    let mut bytes = answer.bytes.slice(5..);
+    let response = protocol::messages::CreateTopicsResponse::decode(&mut bytes, 7).unwrap();
+    // The broker is fenced still.
+    assert_eq!(response.topics[0].error_code, ErrorCode::INVALID_REPLICATION_FACTOR.code());
+
+    let mut body = bytes::BytesMut::new();
+    let partition = protocol::messages::describe_quorum_request::PartitionData::default();
+    let topic = protocol::messages::describe_quorum_request::TopicData::default()
+        .with_topic_name(protocol::messages::TopicName("__cluster_metadata".into()))
+        .with_partitions(vec![partition]);
+    let request = protocol::messages::DescribeQuorumRequest::default().with_topics(vec![topic]);
+    request.encode(&mut body, 2).unwrap();
+    let answer = controller.handle(&header(ApiKey::DESCRIBE_QUORUM, 2), body.freeze()).await.unwrap();
+    let mut bytes = answer.bytes.slice(5..);
+    let response = protocol::messages::DescribeQuorumResponse::decode(&mut bytes, 2).unwrap();
+    let partition = &response.topics[0].partitions[0];
+    assert_eq!((partition.leader_id.0, partition.current_voters.len()), (1, 1));
+    assert!(partition.high_watermark > 0);
+    controller.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_silent_broker_is_fenced() {
     let node = Node::format_with(&[("broker.session.timeout.ms", "300")]);

@@ -132,6 +132,7 @@ impl KraftStore {
             }
             // Peers are reached once nodes have a network; until then nobody answers.
             Effect::Send { id, .. } => {
+                self.sync()?;
                 return Ok(Some(Input::Response { id, result: Err(SendError::Disconnected) }));
             }
             Effect::Reply { id, response } => {

@@ -8,7 +8,7 @@ use metadata::config::StaticConfig;
 use metadata::config::node::NodeConfig;
 use minikafka_controller::event::Response;
 use minikafka_controller::format::{FormatArgs, bootstrap_records, format};
-use minikafka_controller::{ControllerHandle, StartArgs};
+use minikafka_controller::{ControllerHandle, StartArgs, StartError};
 use protocol::StrBytes;
 use protocol::features::{FEATURES, MetadataVersion};
 use protocol::messages::broker_registration_request::{Feature, Listener};
@@ -89,6 +89,10 @@ impl Node {
 
     /// Starts the controller; the broker has a new incarnation with each start.
     pub(crate) fn start(&self) -> ControllerHandle {
+        self.try_start().unwrap()
+    }
+
+    pub(crate) fn try_start(&self) -> Result<ControllerHandle, StartError> {
         self.incarnation_id.set(new_id());
         minikafka_controller::start(StartArgs {
             node: &self.config,
@@ -98,7 +102,6 @@ impl Node {
             broker_incarnation_id: Some(self.incarnation_id.get()),
             listeners: &self.config.advertised_controller_listeners,
         })
-        .unwrap()
     }
 }
 
