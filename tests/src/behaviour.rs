@@ -76,6 +76,11 @@ impl Session {
         Session { name, traits, program, written: Vec::new(), group: Group::default() }
     }
 
+    /// The client's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Everything up to the restart of the node.
     pub fn before_restart(&mut self) -> Result<(), String> {
         self.write_and_read()?;

@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use minikafka_tests::behaviour::Session;
 use minikafka_tests::clients::CLIENTS;
@@ -28,9 +29,9 @@ fn main() -> ExitCode {
         .iter()
         .map(|c| Mutex::new(Session::new(c.name, c.traits, Program::start((c.command)(), &node.bootstrap()))))
         .collect();
-    let before = side_by_side(&sessions, Session::before_restart);
+    let before = side_by_side("before the restart", &sessions, Session::before_restart);
     node.restart();
-    let after = side_by_side(&sessions, |s| s.after_restart());
+    let after = side_by_side("after the restart", &sessions, Session::after_restart);
     drop(sessions);
     for ((client, before), after) in chosen.iter().zip(before).zip(after) {
         report.add(client.name, before.and(after.map_err(|e| format!("after the restart: {e}"))));
@@ -39,15 +40,21 @@ fn main() -> ExitCode {
     report.finish()
 }
 
-/// The same step of every session, each in a thread of its own; a step after a failed one fails at once.
+/// The same step of every session, each in a thread of its own; prints how long each took.
 fn side_by_side(
+    what: &str,
     sessions: &[Mutex<Session>],
     step: impl Fn(&mut Session) -> Result<(), String> + Sync,
 ) -> Vec<Result<(), String>> {
     let step = &step;
     std::thread::scope(|scope| {
         let run = |session: &Mutex<Session>| match session.lock() {
-            Ok(mut session) => step(&mut session),
+            Ok(mut session) => {
+                let started = Instant::now();
+                let result = step(&mut session);
+                println!("{what}: {} took {:.1} s", session.name(), started.elapsed().as_secs_f64());
+                result
+            }
             Err(_) => Err("panicked before".to_owned()),
         };
         let threads: Vec<_> = sessions.iter().map(|s| scope.spawn(move || run(s))).collect();
