@@ -98,13 +98,30 @@ impl Session {
             self.settle("the live member after the restart", &[("m1", 3)])?;
             self.commit(&["m1"])?;
             self.leave("m1")?;
-            self.produce_to_group(3)?;
-            self.join("m4")?;
-            self.settle("a new member at the committed offsets", &[("m4", 3)])?;
-            self.commit(&["m4"])?;
-            self.leave("m4")?;
+            self.new_member_goes_on()?;
         }
         self.read_back("after the restart")
+    }
+
+    /// Ends the member that [`Session::before_restart`] leaves in the group.
+    pub fn leave_first_member(&mut self) -> Result<(), String> {
+        self.leave("m1")
+    }
+
+    /// With another program (perhaps of another client) on the same data: all records are there, and a new member of
+    /// the group starts where the last one committed.
+    pub fn go_on(&mut self, program: Program) -> Result<(), String> {
+        self.program = program;
+        self.read_back("by another program")?;
+        if self.traits.groups { self.new_member_goes_on() } else { Ok(()) }
+    }
+
+    fn new_member_goes_on(&mut self) -> Result<(), String> {
+        self.produce_to_group(3)?;
+        self.join("m4")?;
+        self.settle("a new member at the committed offsets", &[("m4", 3)])?;
+        self.commit(&["m4"])?;
+        self.leave("m4")
     }
 
     fn topic(&self, what: &str) -> String {

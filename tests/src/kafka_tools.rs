@@ -56,10 +56,10 @@ impl Tools {
         let answer = self.stdout.wait(from, LIMIT, |line| serde_json::from_str::<Value>(line).ok());
         let (_, answer) =
             answer.unwrap_or_else(|why| panic!("{class} {arguments:?}: {why}\n{}", self.stderr.tail()));
-        Ran {
-            code: answer["code"].as_i64().unwrap_or(-1),
-            text: answer["text"].as_str().unwrap_or_default().to_owned(),
-        }
+        // Some tools print the exception by which `Tools.java` takes control back from `exit`.
+        let lines = answer["text"].as_str().unwrap_or_default().split_inclusive('\n');
+        let text = lines.filter(|l| !l.contains("the tool ended")).collect();
+        Ran { code: answer["code"].as_i64().unwrap_or(-1), text }
     }
 
     /// As [`Tools::run`], but the exit code must be 0; gives what was printed.

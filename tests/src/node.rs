@@ -49,7 +49,7 @@ impl Target {
                 command.arg(setup::minikafka()).args(words);
             }
             Target::Apache => {
-                command.args(java(setup::KAFKA)).arg(main_class);
+                command.args(jvm(setup::KAFKA)).arg(main_class);
                 command.args(words.iter().filter(|w| !matches!(**w, "storage" | "start")));
             }
         }
@@ -57,8 +57,14 @@ impl Target {
     }
 }
 
-/// `java` with the options and class path that every JVM of the tests gets.
+/// `java` with the options and class path that every JVM of the tests gets; clients and tools log errors only.
 pub fn java(version: &str) -> Vec<String> {
+    let mut words = jvm(version);
+    words.insert(1, "-Dlog.level=ERROR".to_owned());
+    words
+}
+
+fn jvm(version: &str) -> Vec<String> {
     let log4j = setup::client("java/log4j2.xml");
     let mut words = vec!["java".to_owned()];
     words.extend(
@@ -80,6 +86,7 @@ pub struct Node {
     target: Target,
     dir: PathBuf,
     port: u16,
+    controller_port: u16,
     child: Option<Child>,
     output: Output,
     _temporary: Option<TempDir>,
@@ -115,10 +122,20 @@ impl Node {
             target,
             dir: dir.to_path_buf(),
             port,
+            controller_port,
             child: None,
             output: Output::default(),
             _temporary: None,
         }
+    }
+
+    /// Sets a property for the next start, or takes it out.
+    pub fn set(&self, key: &str, value: Option<&str>) {
+        let text = fs::read_to_string(self.config()).expect("the properties file can be read");
+        let mine = |line: &&str| line.split('=').next() == Some(key);
+        let mut lines: Vec<String> = text.lines().filter(|l| !mine(l)).map(str::to_owned).collect();
+        lines.extend(value.map(|v| format!("{key}={v}")));
+        fs::write(self.config(), lines.join("\n") + "\n").expect("the properties file can be written");
     }
 
     /// Runs `storage format` on the data directory.
@@ -195,6 +212,18 @@ impl Node {
     pub fn restart(&mut self) {
         self.stop();
         self.start();
+    }
+
+    /// A clean stop, and a start of the other program on the same ports and data.
+    pub fn switch(&mut self, target: Target) {
+        self.stop();
+        self.target = target;
+        self.start();
+    }
+
+    /// The port of the controller listener.
+    pub fn controller_port(&self) -> u16 {
+        self.controller_port
     }
 
     /// `127.0.0.1:port` of the client listener.

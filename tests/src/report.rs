@@ -45,6 +45,18 @@ impl Report {
         }
     }
 
+    /// Runs a test that may panic or give an error, unless the filters leave it out.
+    pub fn catch(&mut self, name: &str, test: impl FnOnce() -> Result<(), String>) {
+        if self.wants(name) {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+            let said = |panic: Box<dyn std::any::Any + Send>| match panic.downcast::<String>() {
+                Ok(text) => *text,
+                Err(_) => "panicked".to_owned(),
+            };
+            self.add(name, result.unwrap_or_else(|panic| Err(said(panic))));
+        }
+    }
+
     /// Prints the failures and the closing line; the process should end with this code.
     pub fn finish(self) -> std::process::ExitCode {
         if !self.failures.is_empty() {

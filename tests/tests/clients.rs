@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use minikafka_tests::behaviour::Session;
 use minikafka_tests::clients::CLIENTS;
+use minikafka_tests::kafka_tools::Tools;
 use minikafka_tests::node::{Node, Target};
+use minikafka_tests::observe;
 use minikafka_tests::program::Program;
 use minikafka_tests::report::Report;
 
@@ -32,12 +34,41 @@ fn main() -> ExitCode {
     let before = side_by_side("before the restart", &sessions, Session::before_restart);
     node.restart();
     let after = side_by_side("after the restart", &sessions, Session::after_restart);
-    drop(sessions);
     for ((client, before), after) in chosen.iter().zip(before).zip(after) {
         report.add(client.name, before.and(after.map_err(|e| format!("after the restart: {e}"))));
     }
+    let mut tools = Tools::start();
+    let seen = observe::everything(&mut tools, &node.bootstrap());
     node.stop();
+    report.catch("kafka-dump-log reads every file", || {
+        assert!(!tools.dump_directory(&node.data()).is_empty());
+        Ok(())
+    });
+    report
+        .catch("the other program opens the directory", || other_program(node, &seen, &mut tools, sessions));
     report.finish()
+}
+
+/// Ours after Apache Kafka or Apache Kafka after ours: it shows the same, and all groups go on.
+fn other_program(
+    mut node: Node,
+    expected: &str,
+    tools: &mut Tools,
+    sessions: Vec<Mutex<Session>>,
+) -> Result<(), String> {
+    let other = if node.target() == Target::Ours { Target::Apache } else { Target::Ours };
+    node.switch(other);
+    let found = observe::everything(tools, &node.bootstrap());
+    if let Some(difference) = observe::difference(expected, &found) {
+        return Err(format!("{other:?} shows something else: {difference}"));
+    }
+    let java = CLIENTS.iter().find(|c| c.name == "java").expect("the Java client is in the table");
+    for session in sessions {
+        let mut session = session.into_inner().map_err(|_| "panicked before".to_owned())?;
+        session.go_on(Program::start((java.command)(), &node.bootstrap()))?;
+    }
+    node.stop();
+    Ok(())
 }
 
 /// The same step of every session, each in a thread of its own; prints how long each took.

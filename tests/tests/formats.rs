@@ -1,0 +1,81 @@
+//! One directory, two programs: what Apache Kafka wrote opens in ours and says the same, also after a kill.
+//!
+//! The way back (ours opened by Apache Kafka, every file read by its dump tool) stands at the end of `clients`, where a
+//! directory full of other clients' records lies ready.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use minikafka_tests::behaviour::{Session, Traits};
+use minikafka_tests::kafka_tools::Tools;
+use minikafka_tests::node::{Node, Target};
+use minikafka_tests::program::Program;
+use minikafka_tests::{clients, observe, setup};
+
+/// Unpacks a directory that Apache Kafka 4.1.2 left, and gives a node on it.
+fn recorded(target: Target, name: &str, dir: &Path) -> Node {
+    let archive = setup::root().join("tests/testdata").join(format!("{name}.tar.gz"));
+    let status = Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(dir).status().expect("tar runs");
+    assert!(status.success());
+    // These were written by a static quorum, small indexes and record times of long ago.
+    let node = Node::at(target, dir, &[]);
+    node.set("controller.quorum.bootstrap.servers", None);
+    node.set("controller.quorum.voters", Some(&format!("1@127.0.0.1:{}", node.controller_port())));
+    node.set("log.index.size.max.bytes", Some("4096"));
+    node.set("producer.id.expiration.ms", Some("2147483647"));
+    node
+}
+
+fn same_view(name: &str) {
+    let (theirs, ours) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let mut tools = Tools::start();
+    let mut apache = recorded(Target::Apache, name, theirs.path()).started();
+    let expected = observe::everything(&mut tools, &apache.bootstrap());
+    apache.stop();
+    let mut node = recorded(Target::from_env(), name, ours.path()).started();
+    let found = observe::everything(&mut tools, &node.bootstrap());
+    assert_eq!(
+        observe::difference(&expected, &found),
+        None,
+        "Apache Kafka saw:\n{expected}\nwe see:\n{found}"
+    );
+    node.restart();
+    let found = observe::everything(&mut tools, &node.bootstrap());
+    assert_eq!(observe::difference(&expected, &found), None, "after a restart we see:\n{found}");
+    node.stop();
+    let ours = node.data();
+    assert!(!tools.dump_directory(&ours).is_empty());
+}
+
+#[test]
+fn a_directory_closed_by_apache_kafka() {
+    same_view("4.1.2-kraft-clean");
+}
+
+#[test]
+fn a_directory_left_by_a_killed_apache_kafka() {
+    same_view("4.1.2-kraft-killed");
+}
+
+#[test]
+fn a_fresh_directory_of_apache_kafka_goes_on_in_ours() {
+    let java = clients::CLIENTS.iter().find(|c| c.name == "java").unwrap();
+    let mut node = Node::fresh(Target::Apache, &[]);
+    let mut session = Session::new("java", Traits::ALL, Program::start((java.command)(), &node.bootstrap()));
+    session.before_restart().unwrap();
+    session.leave_first_member().unwrap();
+    let mut tools = Tools::start();
+    let expected = observe::everything(&mut tools, &node.bootstrap());
+    node.switch(Target::from_env());
+    let found = observe::everything(&mut tools, &node.bootstrap());
+    assert_eq!(
+        observe::difference(&expected, &found),
+        None,
+        "Apache Kafka saw:\n{expected}\nwe see:\n{found}"
+    );
+    session.go_on(Program::start((java.command)(), &node.bootstrap())).unwrap();
+    node.switch(Target::Apache);
+    session.go_on(Program::start((java.command)(), &node.bootstrap())).unwrap();
+}
