@@ -24,6 +24,8 @@ fn recorded(target: Target, name: &str, dir: &Path) -> Node {
     node.set("controller.quorum.bootstrap.servers", None);
     node.set("controller.quorum.voters", Some(&format!("1@127.0.0.1:{}", node.controller_port())));
     node.set("log.index.size.max.bytes", Some("4096"));
+    // Both must see the same whenever they look.
+    node.set("log.cleaner.enable", Some("false"));
     node.set("producer.id.expiration.ms", Some("2147483647"));
     node
 }
