@@ -25,7 +25,8 @@ fn first_record_and_idle() {
     for i in 0..if is_ours() { STARTS } else { 1 } {
         let started = Instant::now();
         node.spawn();
-        let (mut wire, connected) = Wire::connect_soon(&node.bootstrap(), Duration::from_secs(60)).expect("it listens");
+        let (mut wire, connected) =
+            Wire::connect_soon(&node.bootstrap(), Duration::from_secs(60)).expect("it listens");
         let topic = format!("first-{i}");
         while wire.create_topic(&topic, 1).expect("an answer") != ErrorCode::NONE {}
         while wire.produce(&topic, 0, batch(&["value"])).expect("an answer").0 != ErrorCode::NONE {}
@@ -40,7 +41,9 @@ fn first_record_and_idle() {
     std::thread::sleep(window);
     let busy = (process::processor_time(node.pid()) - before).as_secs_f64() / window.as_secs_f64() * 100.0;
     let resident = process::resident_kib(node.pid());
-    println!("start to accept {accept:?}, to the first acknowledged record {record:?}; idle {resident} KiB, {busy:.3} % of a core");
+    println!(
+        "start to accept {accept:?}, to the first acknowledged record {record:?}; idle {resident} KiB, {busy:.3} % of a core"
+    );
     if is_ours() {
         assert!(accept <= Duration::from_millis(15), "accepts after {accept:?}");
         assert!(record <= Duration::from_millis(60), "first record after {record:?}");
@@ -68,12 +71,19 @@ fn system_calls_of_a_produce() {
     let counts = tally(&calls);
     println!("200 produces of 16 KiB: {counts:?}");
     if is_ours() {
-        let wanted = ["recvfrom", "pwritev", "pwrite64", "sendto", "writev", "sendmsg", "epoll_wait", "epoll_pwait"];
+        let wanted =
+            ["recvfrom", "pwritev", "pwrite64", "sendto", "writev", "sendmsg", "epoll_wait", "epoll_pwait"];
         let others: Vec<_> = counts.iter().filter(|(name, n)| **n >= 50 && !wanted.contains(name)).collect();
         assert!(others.is_empty(), "repeats besides: {others:?}");
         let count = |names: &[&str]| names.iter().filter_map(|n| counts.get(n)).sum::<usize>();
-        assert!((190..=210).contains(&count(&["pwritev", "pwrite64"])), "one write to the file each: {counts:?}");
-        assert!((190..=210).contains(&count(&["sendto", "writev", "sendmsg"])), "one answer each: {counts:?}");
+        assert!(
+            (190..=210).contains(&count(&["pwritev", "pwrite64"])),
+            "one write to the file each: {counts:?}"
+        );
+        assert!(
+            (190..=210).contains(&count(&["sendto", "writev", "sendmsg"])),
+            "one answer each: {counts:?}"
+        );
         assert!(count(&["recvfrom"]) <= 620, "a few reads each: {counts:?}");
     }
     node.stop();
@@ -103,7 +113,10 @@ fn system_calls_of_a_fetch() {
     println!("100 fetches of 1 MiB: {counts:?}");
     if is_ours() {
         assert!(counts.get("sendfile").is_some_and(|n| *n >= 100), "records leave by sendfile: {counts:?}");
-        assert!(!counts.contains_key("pread64") && !counts.contains_key("preadv"), "nothing is read: {counts:?}");
+        assert!(
+            !counts.contains_key("pread64") && !counts.contains_key("preadv"),
+            "nothing is read: {counts:?}"
+        );
     }
     node.stop();
 }
