@@ -78,7 +78,11 @@ impl Producer {
             let sent = self.in_flight.pop_front().expect("an answer belongs to a batch");
             for (offset, value) in (base..).zip(sent.values) {
                 let before = self.acknowledged.insert(offset, value.clone());
-                assert!(before.is_none(), "partition {}: offset {offset} was given to {before:?} and to {value}", self.partition);
+                assert!(
+                    before.is_none(),
+                    "partition {}: offset {offset} was given to {before:?} and to {value}",
+                    self.partition
+                );
             }
         }
     }
