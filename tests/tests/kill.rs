@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use minikafka_tests::node::{Node, Target};
@@ -96,7 +96,7 @@ impl Producer {
             (sequence..sequence + count).map(|s| format!("{}/{s}/{pad}", self.partition)).collect();
         let mut builder = BatchBuilder::new(0).producer(self.producer_id, 0, sequence);
         for value in &values {
-            builder.push_pair(1_700_000_000_000, None, Some(value.as_bytes()));
+            builder.push_pair(now_ms(), None, Some(value.as_bytes()));
         }
         Sent { sequence, values, batch: builder.build().freeze() }
     }
@@ -135,6 +135,11 @@ impl Producer {
             assert_eq!(there, Some(value), "partition {} offset {offset} was acknowledged", self.partition);
         }
     }
+}
+
+/// Records need the time of day: a producer whose last record is older than a day is forgotten at a restart.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
 /// Creates topics until the connection breaks.
@@ -199,7 +204,7 @@ fn kill_under_load() {
     );
     let address = node.bootstrap();
     let mut producers: Vec<Producer> = (0..PRODUCERS).map(|p| Producer::new(p, random.fork())).collect();
-    let (mut created, mut committed) = (Vec::new(), 0);
+    let (mut created, mut committed) = (Vec::new(), -1);
     let mut wire = Wire::connect(&address).expect("the node listens");
     assert_eq!(wire.create_topic(TOPIC, PRODUCERS).expect("an answer"), ErrorCode::NONE);
     find_coordinator(&mut wire);
