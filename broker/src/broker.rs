@@ -1,9 +1,8 @@
 //! The broker: what starts in which order, and stops in reverse.
 //!
 //!   bind listeners → open the logs → register → apply the metadata → be unfenced → serve
-//!   stop serving → leave the cluster → flush and close the logs → leave the clean-shutdown marks
+//!   leave the cluster → stop serving → flush and close the logs → leave the clean-shutdown marks
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +10,15 @@ use arc_swap::ArcSwap;
 use metadata::image::MetadataImage;
 use net::tasks::Tasks;
 use net::{BindError, ConnectionLimits, Listener};
-use storage::dirs::LogDir;
+use storage::dirs::{DirError, LogDir};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::applier::{self, MetadataSource};
 use crate::config::{BrokerConfig, ListenerConfig, SettingsSource, group_config};
 use crate::context::Context;
 use crate::controller_channel::ControllerChannel;
+use crate::dir_assignments;
 use crate::fetch::session::FetchSessions;
 use crate::group::GroupCoordinator;
 use crate::group_log::GroupLog;
@@ -27,14 +26,17 @@ use crate::lifecycle::{Lifecycle, RegistrationError};
 use crate::maintenance;
 use crate::metadata_cache::MetadataCache;
 use crate::producer_ids::ProducerIds;
-use crate::replica::checkpoints::Checkpoints;
 use crate::replica::dir_state::DirState;
 use crate::replica::load::load_logs;
-use crate::replica::manager::ReplicaManager;
+use crate::replica::manager::{Inlets, ReplicaManager, channels};
+use crate::replica::partition::Partition;
 use crate::server::BrokerService;
 
 /// How long a stopping broker waits for the controller to release it, and for its tasks to end.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Up to so many logs are synced one by one at a stop; a sync of the file system may have to wait for strangers.
+const CLOSE_ONE_BY_ONE: usize = 16;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +72,6 @@ pub struct BoundListeners {
 pub struct Broker {
     ctx: Arc<Context>,
     lifecycle: Arc<Lifecycle>,
-    checkpoints: Arc<Checkpoints>,
     /// Connections and their listeners.
     serving: Tasks,
     /// The applier, heartbeats, maintenance.
@@ -112,14 +113,14 @@ impl Broker {
             return Err(StartError::NoLogDir);
         }
         let metadata = Arc::new(MetadataCache::new());
-        let (removed_sender, removed) = mpsc::unbounded_channel();
-        let (replicas, flushes) = ReplicaManager::new(
+        let (outlets, inlets) = channels();
+        let replicas = ReplicaManager::new(
             config.node_id,
             dirs,
             loaded.logs,
             metadata.clone(),
             settings_source.clone(),
-            removed_sender,
+            outlets,
         );
         let replicas = Arc::new(replicas);
         let previous_epoch = loaded.previous_broker_epoch;
@@ -132,21 +133,11 @@ impl Broker {
         catch_up(&ctx, &mut *metadata_source, lifecycle.registered_at()).await?;
         tokio::task::block_in_place(|| ctx.replicas.mark_strays());
         let background = Tasks::new();
-        let checkpoints = Arc::new(Checkpoints::default());
-        start_background(
-            &ctx,
-            &checkpoints,
-            &lifecycle,
-            &background,
-            metadata_source,
-            flushes,
-            removed,
-            control,
-        );
+        start_background(&ctx, &lifecycle, &background, metadata_source, inlets, control);
         lifecycle.unfence().await;
         let serving = Tasks::new();
         serve(&ctx, bound, &serving);
-        Ok(Self { ctx, lifecycle, checkpoints, serving, background })
+        Ok(Self { ctx, lifecycle, serving, background })
     }
 
     /// The listeners, with the ports in use.
@@ -161,21 +152,30 @@ impl Broker {
 
     /// Completes when no log directory works any more.
     pub async fn failed(&self) {
-        while !self.ctx.replicas.dirs().iter().all(DirState::is_offline) {
-            self.ctx.replicas.wait_for_dir_failure().await;
-        }
+        let mut failures = self.ctx.replicas.dir_failures();
+        // The sender lives as long as `self`.
+        let _ = failures.wait_for(|_| self.ctx.replicas.dirs().iter().all(DirState::is_offline)).await;
     }
 
     /// Stops in order: after this the directories can be opened without recovery.
     pub async fn stop(self) {
+        // With others there, leaderships move to them while clients are still served. Alone, clients had better see
+        // a closed connection than partitions without a leader.
+        let image = self.ctx.metadata.image();
+        let is_alone = MetadataCache::alive(&image).all(|broker| broker.id == self.ctx.config.node_id);
+        if !is_alone {
+            self.lifecycle.shut_down(STOP_GRACE).await;
+        }
         let running = self.serving.stop(STOP_GRACE).await;
         if running > 0 {
             tracing::warn!("{running} connections did not end in time");
         }
-        self.lifecycle.shut_down(STOP_GRACE).await;
+        if is_alone {
+            self.lifecycle.shut_down(STOP_GRACE).await;
+        }
         self.background.stop(STOP_GRACE).await;
         let epoch = self.lifecycle.epoch();
-        tokio::task::block_in_place(|| close_logs(&self.ctx.replicas, &self.checkpoints, epoch));
+        tokio::task::block_in_place(|| close_logs(&self.ctx.replicas, epoch));
     }
 }
 
@@ -221,12 +221,10 @@ async fn catch_up(
 
 fn start_background(
     ctx: &Arc<Context>,
-    checkpoints: &Arc<Checkpoints>,
     lifecycle: &Arc<Lifecycle>,
     background: &Tasks,
     mut source: Box<dyn MetadataSource>,
-    flushes: mpsc::Receiver<crate::replica::manager::FlushRequest>,
-    removed: mpsc::UnboundedReceiver<(PathBuf, i64)>,
+    inlets: Inlets,
     control: &Handle,
 ) {
     let cancelled = background.cancelled();
@@ -242,20 +240,25 @@ fn start_background(
         }
     });
     let cancelled = background.cancelled();
-    background.spawn(maintenance::run(ctx.clone(), checkpoints.clone(), flushes, removed, cancelled));
+    background.spawn(maintenance::run(ctx.clone(), inlets.flushes, inlets.removed, cancelled));
+    background.spawn(dir_assignments::run(ctx.clone(), inlets.assignments, background.cancelled()));
     background.spawn(maintenance::flush_by_time(ctx.clone(), background.cancelled()));
     let (lifecycle, cancelled) = (lifecycle.clone(), background.cancelled());
     background.spawn_on(async move { lifecycle.keep_alive(cancelled).await }, control);
     background.spawn(ctx.groups.clone().run(background.cancelled()));
 }
 
-fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) {
-    let settings = ctx.settings();
-    let limits = ConnectionLimits {
+/// The bounds that the configuration sets to a connection.
+pub fn connection_limits(settings: &metadata::config::BrokerConfig) -> ConnectionLimits {
+    ConnectionLimits {
         request_bytes: usize::try_from(settings.socket_request_max_bytes).unwrap_or(0),
         idle: u64::try_from(settings.connections_max_idle_ms).map_or(Duration::MAX, Duration::from_millis),
         ..ConnectionLimits::default()
-    };
+    }
+}
+
+fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) {
+    let limits = connection_limits(&ctx.settings());
     let service = Arc::new(BrokerService { ctx: ctx.clone() });
     for (listener, config) in bound.listeners.into_iter().zip(&ctx.config.listeners) {
         let name: Arc<str> = config.name.as_str().into();
@@ -264,17 +267,35 @@ fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) {
 }
 
 /// Flushes and closes every log, then says so in every directory that works.
-fn close_logs(replicas: &ReplicaManager, checkpoints: &Checkpoints, broker_epoch: i64) {
-    for partition in replicas.all().iter().filter(|p| !p.is_offline()) {
-        let closed = partition.lock().log.close();
-        if let Err(error) = closed {
-            replicas.storage_failed(partition, &error);
+fn close_logs(replicas: &ReplicaManager, broker_epoch: i64) {
+    let partitions = replicas.all();
+    // Whoever is still being served must not append behind what is flushed here.
+    partitions.iter().for_each(|partition| partition.resign());
+    for (at, dir) in replicas.dirs().iter().enumerate() {
+        let here: Vec<_> = partitions.iter().filter(|p| p.log_dir == at && !p.is_offline()).collect();
+        if let Err(error) = close_dir(&dir.dir, &here) {
+            replicas.dir_failed(at, &error);
         }
     }
-    checkpoints.write_all(replicas);
+    replicas.write_checkpoints();
     for (at, dir) in replicas.dirs().iter().enumerate().filter(|(_, dir)| !dir.is_offline()) {
         if let Err(error) = dir.dir.write_clean_shutdown(broker_epoch) {
             replicas.dir_failed(at, &error);
         }
     }
+}
+
+/// Syncs few logs one by one, many with a single call for their file system.
+fn close_dir(dir: &LogDir, partitions: &[&Arc<Partition>]) -> Result<(), DirError> {
+    let unsynced = |p: &&Arc<Partition>| {
+        let state = p.lock();
+        state.log.recovery_point() < state.log.log_end_offset()
+    };
+    if partitions.iter().copied().filter(unsynced).count() <= CLOSE_ONE_BY_ONE {
+        return partitions.iter().try_for_each(|p| Ok(p.lock().log.close()?));
+    }
+    partitions.iter().try_for_each(|p| p.lock().log.seal())?;
+    dir.sync_filesystem()?;
+    partitions.iter().for_each(|p| p.lock().log.set_flushed());
+    Ok(())
 }

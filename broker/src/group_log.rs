@@ -46,10 +46,7 @@ impl OffsetsLog for GroupLog {
                     high_watermark: partition.high_watermark(),
                 })
             }
-            Err(error) => {
-                self.replicas.on_append_error(&partition, &error);
-                Err(error.code())
-            }
+            Err(error) => Err(self.replicas.append_failed(&partition, &error)),
         }
     }
 }

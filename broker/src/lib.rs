@@ -15,6 +15,7 @@ mod clock;
 pub mod config;
 mod context;
 mod controller_channel;
+mod dir_assignments;
 mod fetch;
 pub mod group;
 mod group_log;
@@ -27,6 +28,6 @@ mod server;
 mod wire;
 
 pub use applier::MetadataSource;
-pub use broker::{BoundListeners, Broker, LockedDir, StartError};
+pub use broker::{BoundListeners, Broker, LockedDir, StartError, connection_limits};
 pub use controller_channel::{ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable};
 pub use lifecycle::RegistrationError;

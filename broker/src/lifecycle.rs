@@ -147,11 +147,12 @@ impl Lifecycle {
 
     /// Sends heartbeats until cancelled; one goes out at once when a directory fails.
     pub(crate) async fn keep_alive(&self, cancel: CancellationToken) {
+        let mut dir_failures = self.replicas.dir_failures();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(self.interval) => {}
-                () = self.replicas.wait_for_dir_failure() => {}
+                _ = dir_failures.changed() => {}
             }
             match self.heartbeat(false, false).await {
                 Ok((response, _)) if response.error_code != 0 => {
@@ -167,10 +168,10 @@ impl Lifecycle {
     pub(crate) async fn shut_down(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
         while Instant::now() < deadline {
-            match self.heartbeat(false, true).await {
-                Ok((response, _)) if response.should_shut_down || response.error_code != 0 => return,
-                Ok(_) => {}
-                Err(e) => tracing::debug!("heartbeat failed: {e}"),
+            match tokio::time::timeout_at(deadline, self.heartbeat(false, true)).await {
+                Ok(Ok((response, _))) if response.should_shut_down || response.error_code != 0 => return,
+                Ok(Err(e)) => tracing::debug!("heartbeat failed: {e}"),
+                _ => {}
             }
             tokio::time::sleep(SHUTDOWN_HEARTBEAT).await;
         }

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::context::Context;
-use crate::replica::checkpoints::Checkpoints;
 use crate::replica::manager::{FlushRequest, ReplicaManager};
 use crate::replica::partition::Partition;
 
@@ -55,7 +54,6 @@ impl Doomed {
 /// Runs until cancelled. `removed` brings the folders of deleted replicas with their `file.delete.delay.ms`.
 pub(crate) async fn run(
     ctx: Arc<Context>,
-    checkpoints: Arc<Checkpoints>,
     mut flushes: mpsc::Receiver<FlushRequest>,
     mut removed: mpsc::UnboundedReceiver<(PathBuf, i64)>,
     cancel: CancellationToken,
@@ -70,20 +68,19 @@ pub(crate) async fn run(
     let mut doomed = Doomed::default();
     loop {
         let replicas = ctx.replicas.clone();
-        let checkpoints = checkpoints.clone();
         let next_removal = doomed.next();
         tokio::select! {
             () = cancel.cancelled() => return,
             Some(request) = flushes.recv() => blocking(move || flush(&replicas, &request)).await,
             Some((path, delay_ms)) = removed.recv() => doomed.add(vec![path], delay_ms),
             _ = high_watermarks.tick() => {
-                blocking(move || checkpoints.write(&replicas, Checkpoint::HighWatermark)).await;
+                blocking(move || replicas.write_checkpoint(Checkpoint::HighWatermark)).await;
             }
             _ = recovery_points.tick() => {
-                blocking(move || checkpoints.write(&replicas, Checkpoint::RecoveryPoint)).await;
+                blocking(move || replicas.write_checkpoint(Checkpoint::RecoveryPoint)).await;
             }
             _ = log_starts.tick() => {
-                blocking(move || checkpoints.write(&replicas, Checkpoint::LogStart)).await;
+                blocking(move || replicas.write_checkpoint(Checkpoint::LogStart)).await;
             }
             _ = retention.tick() => {
                 for (paths, delay_ms) in blocking(move || apply_retention(&replicas)).await {
@@ -173,13 +170,16 @@ fn flush_if_due(replicas: &ReplicaManager, partition: &Arc<Partition>) {
     }
 }
 
-/// Removes old segments of every log; returns what to delete and when.
+/// Removes old segments of every log, and what its readers and producers left in memory. Returns the files to delete
+/// and when.
 fn apply_retention(replicas: &ReplicaManager) -> Vec<(Vec<PathBuf>, i64)> {
     let mut doomed = Vec::new();
     for partition in replicas.all().iter().filter(|p| !p.is_offline()) {
         let mut state = partition.lock();
         let delay_ms = state.settings.log.file_delete_delay_ms;
-        let removed = state.log.apply_retention(clock::now_ms());
+        let now_ms = clock::now_ms();
+        state.log.producers_mut().remove_expired(now_ms);
+        let removed = state.log.release_sealed().and_then(|()| state.log.apply_retention(now_ms));
         drop(state);
         match removed {
             Ok(files) => doomed.push((files.paths, delay_ms)),

@@ -98,7 +98,9 @@ async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<
         broker_incarnation_id: Some(incarnation_id),
         listeners: &endpoints,
     })?;
-    let controller_tasks = serve_controller(&handle, controller_listeners, &endpoints);
+    let settings = BrokerSettings::of(&Layers::of(&config.properties));
+    let controller_tasks =
+        serve_controller(&handle, controller_listeners, &broker::connection_limits(&settings));
     let channel = Arc::new(LocalController { handle: handle.clone(), node_id: config.node_id });
     let metadata = Box::new(LocalMetadata(handle.subscribe()));
     let locked = dirs.dirs.into_iter().map(|(dir, id)| LockedDir { dir, id }).collect();
@@ -185,7 +187,7 @@ fn host_name() -> String {
 }
 
 /// Binds the controller listeners; gives them with the addresses under which others reach them.
-async fn bind_controller(config: &NodeConfig) -> Result<(Vec<Listener>, Vec<Endpoint>), NodeError> {
+async fn bind_controller(config: &NodeConfig) -> Result<(Vec<(String, Listener)>, Vec<Endpoint>), NodeError> {
     let mut listeners = Vec::new();
     let mut endpoints = config.advertised_controller_listeners.clone();
     for endpoint in config.controller_listeners() {
@@ -193,18 +195,21 @@ async fn bind_controller(config: &NodeConfig) -> Result<(Vec<Listener>, Vec<Endp
         for advertised in endpoints.iter_mut().filter(|a| a.name == endpoint.name && a.port == 0) {
             advertised.port = bound.address().port();
         }
-        listeners.push(bound);
+        listeners.push((endpoint.name.clone(), bound));
     }
     endpoints.iter_mut().filter(|e| e.host.is_empty()).for_each(|e| e.host = host_name());
     Ok((listeners, endpoints))
 }
 
-fn serve_controller(handle: &ControllerHandle, listeners: Vec<Listener>, endpoints: &[Endpoint]) -> Tasks {
+fn serve_controller(
+    handle: &ControllerHandle,
+    listeners: Vec<(String, Listener)>,
+    limits: &ConnectionLimits,
+) -> Tasks {
     let tasks = Tasks::new();
     let service = Arc::new(ControllerService { handle: handle.clone() });
-    for (listener, endpoint) in listeners.into_iter().zip(endpoints) {
-        let limits = ConnectionLimits::default();
-        tasks.spawn(listener.serve(endpoint.name.as_str().into(), service.clone(), limits, tasks.clone()));
+    for (name, listener) in listeners {
+        tasks.spawn(listener.serve(name.into(), service.clone(), limits.clone(), tasks.clone()));
     }
     tasks
 }

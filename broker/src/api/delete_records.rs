@@ -5,6 +5,7 @@ use std::sync::Arc;
 use protocol::ErrorCode;
 use protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use tokio::task::block_in_place;
 
 use crate::api::Client;
 use crate::context::Context;
@@ -23,7 +24,8 @@ pub(crate) async fn handle(
     for topic in request.topics {
         let mut result = DeleteRecordsTopicResult::default().with_name(topic.name.clone());
         for p in &topic.partitions {
-            let (error, low_watermark) = match delete(&ctx, &topic.name.0, p.partition_index, p.offset) {
+            let deleted = block_in_place(|| delete(&ctx, &topic.name.0, p.partition_index, p.offset));
+            let (error, low_watermark) = match deleted {
                 Ok(low_watermark) => (ErrorCode::NONE, low_watermark),
                 Err(error) => (error, -1),
             };

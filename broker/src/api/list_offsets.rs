@@ -142,11 +142,11 @@ impl Lookup<'_> {
             }),
             LATEST_TIERED => Ok(Found::NOTHING),
             _ => {
-                let found = if timestamp == MAX_TIMESTAMP {
-                    state.log.offset_of_max_timestamp()
-                } else {
-                    state.log.offset_for_timestamp(timestamp)
-                };
+                // Reads indexes and opens a batch: it may take a while.
+                let found = tokio::task::block_in_place(|| match timestamp {
+                    MAX_TIMESTAMP => state.log.offset_of_max_timestamp(),
+                    _ => state.log.offset_for_timestamp(timestamp),
+                });
                 let found = found.map_err(|e| self.ctx.replicas.read_failed(partition, &e))?;
                 match found {
                     Some(found) if found.offset < offsets.bound(self.bound) => Ok(Found {

@@ -32,6 +32,9 @@ const FLEXIBLE: i16 = 9;
 /// The client id of Kafka's own tools, which may write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
+/// Batches up to this size are written without telling the runtime that this may take a while.
+const INLINE_BYTES: usize = 256 * 1024;
+
 /// What a request says of one partition.
 struct PartitionData {
     index: i32,
@@ -161,7 +164,12 @@ fn produce(
         result.fail(ErrorCode::INVALID_RECORD, "Record batch has no records");
         return result;
     };
-    append(ctx, version, acks, &partition, records, &mut result);
+    let mut append = |records| append(ctx, version, acks, &partition, records, &mut result);
+    if records.len() <= INLINE_BYTES {
+        append(records);
+    } else {
+        tokio::task::block_in_place(|| append(records));
+    }
     result
 }
 
@@ -225,8 +233,7 @@ fn append(
         }
         Err(error) => {
             drop(state);
-            result.fail(error.code(), error.to_string());
-            ctx.replicas.on_append_error(partition, &error);
+            result.fail(ctx.replicas.append_failed(partition, &error), error.to_string());
         }
     }
 }

@@ -100,6 +100,9 @@ fn read_one(
         return Err(ErrorCode::KAFKA_STORAGE_ERROR);
     }
     let state = partition.lock();
+    if partition.is_deleted() {
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
     state.check_epoch(request.current_leader_epoch)?;
     if limits.replica_id >= 0 && !state.replicas.contains(&limits.replica_id) {
         return Err(match request.current_leader_epoch {

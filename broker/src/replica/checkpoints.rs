@@ -1,6 +1,7 @@
 //! The checkpoint files of the log directories, written from the replicas of the moment.
 //!
-//! Written when something changed only, so that an idle node writes nothing.
+//! Written once after the start, since a file may name replicas that are gone, and then when something changed only,
+//! so that an idle node writes nothing.
 
 use std::collections::HashMap;
 
@@ -27,7 +28,7 @@ impl Checkpoints {
             let here = partitions.iter().filter(|p| p.log_dir == at);
             let offsets: Offsets = here.filter_map(|p| Some((p.name.clone(), offset(p, kind)?))).collect();
             let key = (at, kind.file_name());
-            if written.get(&key).map_or(offsets.is_empty(), |last| *last == offsets) {
+            if written.get(&key) == Some(&offsets) {
                 continue;
             }
             let entries = offsets.iter().map(|(name, offset)| (name, *offset));
@@ -37,13 +38,6 @@ impl Checkpoints {
                 }
                 Err(error) => replicas.dir_failed(at, &error),
             }
-        }
-    }
-
-    /// Writes all of them.
-    pub(crate) fn write_all(&self, replicas: &ReplicaManager) {
-        for kind in [Checkpoint::RecoveryPoint, Checkpoint::LogStart, Checkpoint::HighWatermark] {
-            self.write(replicas, kind);
         }
     }
 }

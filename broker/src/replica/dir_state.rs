@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use storage::dirs::{Checkpoint, DirError, LogDir};
 use storage::{OpenArgs, TopicPartition};
@@ -14,6 +14,8 @@ pub(crate) struct DirState {
     /// `directory.id` of its meta.properties.
     pub(crate) id: Uuid,
     offline: AtomicBool,
+    /// How many replicas are in it.
+    replicas: AtomicUsize,
 }
 
 /// What a directory knew of its logs when the node stopped last.
@@ -27,7 +29,7 @@ pub(crate) struct LastState {
 
 impl DirState {
     pub(crate) fn new(dir: LogDir, id: Uuid) -> Self {
-        Self { dir, id, offline: AtomicBool::new(false) }
+        Self { dir, id, offline: AtomicBool::new(false), replicas: AtomicUsize::new(0) }
     }
 
     /// Whether an IO error took the directory out of service.
@@ -38,6 +40,19 @@ impl DirState {
     /// Takes the directory out of service; true for the first who does.
     pub(crate) fn set_offline(&self) -> bool {
         !self.offline.swap(true, Ordering::AcqRel)
+    }
+
+    /// How many replicas are in it.
+    pub(crate) fn replicas(&self) -> usize {
+        self.replicas.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_replica(&self) {
+        self.replicas.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_replica(&self) {
+        self.replicas.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The absolute path, as DescribeLogDirs names it.

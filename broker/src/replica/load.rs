@@ -20,7 +20,8 @@ const LOGS_PER_THREAD: usize = 64;
 
 /// What the directories hold.
 pub(crate) struct Loaded {
-    pub(crate) logs: HashMap<TopicPartition, FoundLog>,
+    /// More than one per partition only if someone moved folders about.
+    pub(crate) logs: HashMap<TopicPartition, Vec<FoundLog>>,
     /// Broker epoch of the last stop if it was clean in every directory, else -1 (KIP-966).
     pub(crate) previous_broker_epoch: i64,
 }
@@ -77,19 +78,16 @@ fn open_all(
     states: &[Option<LastState>],
     jobs: &[Job],
     config: &LogConfig,
-) -> HashMap<TopicPartition, FoundLog> {
-    let logs = Mutex::new(HashMap::with_capacity(jobs.len()));
+) -> HashMap<TopicPartition, Vec<FoundLog>> {
+    let logs: Mutex<HashMap<_, Vec<_>>> = Mutex::new(HashMap::with_capacity(jobs.len()));
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let Some(last) = &states[job.log_dir] else { continue };
             match open(job, last, config) {
                 Ok(found) => {
-                    let before =
-                        logs.lock().unwrap_or_else(|e| e.into_inner()).insert(job.name.clone(), found);
-                    if before.is_some() {
-                        tracing::error!("{} is in two log directories; one is ignored", job.name);
-                    }
+                    let mut logs = logs.lock().unwrap_or_else(|e| e.into_inner());
+                    logs.entry(job.name.clone()).or_default().push(found);
                 }
                 Err(error) => {
                     if dirs[job.log_dir].set_offline() {

@@ -1,27 +1,33 @@
 //! The replicas of this node: found by topic name or id, made and removed as the metadata says.
 //!
 //! One owner: only the metadata applier adds and removes replicas ([`ReplicaManager::apply`]); everyone else looks
-//! them up. A directory that fails an IO operation goes offline with everything in it, the others serve on.
+//! them up. A directory that fails an IO operation goes offline with everything in it, the others serve on; what
+//! fails because its replica was deleted meanwhile fails alone.
+//!
+//! Invariant: a replica that counts as in-sync is never begun anew, empty, because its directory is missing.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use metadata::PartitionRegistration;
 use metadata::delta::MetadataDelta;
-use metadata::image::MetadataImage;
+use metadata::directory::is_reserved;
+use metadata::image::{MetadataImage, resource_type};
 use metadata::local::LocalPartition;
-use parking_lot::Mutex;
-use protocol::ErrorCode;
-use storage::dirs::write_partition_metadata;
-use storage::{AppendError, Log, OpenArgs, ReadError, StorageError, TopicPartition};
-use tokio::sync::mpsc;
+use parking_lot::{Mutex, RwLock};
+use protocol::{ErrorCode, StrBytes};
+use storage::dirs::{Checkpoint, write_partition_metadata};
+use storage::{AppendError, Log, LogConfig, OpenArgs, OpenError, ReadError, StorageError, TopicPartition};
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::config::SettingsSource;
+use crate::config::{SettingsSource, TopicSettings};
 use crate::fetch::session::TopicKey;
 use crate::metadata_cache::MetadataCache;
+use crate::replica::checkpoints::Checkpoints;
 pub(crate) use crate::replica::dir_state::DirState;
 use crate::replica::partition::{Applied, Partition};
 
@@ -31,11 +37,10 @@ const FLUSH_QUEUE: usize = 1024;
 const DELETE: &str = "delete";
 const STRAY: &str = "stray";
 
-/// The replicas of one topic on this node.
+/// The replicas of one topic on this node, by partition number; `None` where it has none.
 struct HostedTopic {
     id: Uuid,
-    /// By partition number; `None` where this node has no replica.
-    partitions: Vec<Option<Arc<Partition>>>,
+    partitions: RwLock<Vec<Option<Arc<Partition>>>>,
 }
 
 /// A log found on disk that no metadata has claimed yet.
@@ -60,33 +65,64 @@ pub(crate) struct FlushRequest {
     pub(crate) up_to: i64,
 }
 
+/// A replica whose directory the controller does not know.
+pub(crate) struct DirAssignment {
+    pub(crate) topic_id: Uuid,
+    pub(crate) partition: i32,
+    pub(crate) dir: Uuid,
+}
+
+/// Where the manager leaves work for the background tasks.
+pub(crate) struct Outlets {
+    /// Folders of deleted replicas, with the `file.delete.delay.ms` of their topic.
+    pub(crate) removed: mpsc::UnboundedSender<(PathBuf, i64)>,
+    pub(crate) assignments: mpsc::UnboundedSender<DirAssignment>,
+    /// At most [`FLUSH_QUEUE`]: flushes beyond are left to the next one.
+    pub(crate) flushes: mpsc::Sender<FlushRequest>,
+}
+
+/// The other ends of [`Outlets`].
+pub(crate) struct Inlets {
+    pub(crate) removed: mpsc::UnboundedReceiver<(PathBuf, i64)>,
+    pub(crate) assignments: mpsc::UnboundedReceiver<DirAssignment>,
+    pub(crate) flushes: mpsc::Receiver<FlushRequest>,
+}
+
+/// The channels between the manager and the background tasks.
+pub(crate) fn channels() -> (Outlets, Inlets) {
+    let (removed, removed_in) = mpsc::unbounded_channel();
+    let (assignments, assignments_in) = mpsc::unbounded_channel();
+    let (flushes, flushes_in) = mpsc::channel(FLUSH_QUEUE);
+    let inlets = Inlets { removed: removed_in, assignments: assignments_in, flushes: flushes_in };
+    (Outlets { removed, assignments, flushes }, inlets)
+}
+
 /// All replicas of the node.
 pub(crate) struct ReplicaManager {
     node_id: i32,
     dirs: Vec<DirState>,
     by_name: DashMap<Arc<str>, Arc<HostedTopic>>,
     by_id: DashMap<Uuid, Arc<HostedTopic>>,
-    found: Mutex<HashMap<TopicPartition, FoundLog>>,
+    found: Mutex<HashMap<TopicPartition, Vec<FoundLog>>>,
     metadata: Arc<MetadataCache>,
     settings: Arc<SettingsSource>,
-    flushes: mpsc::Sender<FlushRequest>,
-    /// Folders of deleted replicas, with the `file.delete.delay.ms` of their topic.
-    removed: mpsc::UnboundedSender<(PathBuf, i64)>,
-    dir_failed: tokio::sync::Notify,
+    checkpoints: Checkpoints,
+    outlets: Outlets,
+    /// Counts the directories that failed.
+    dir_failures: watch::Sender<usize>,
 }
 
 impl ReplicaManager {
-    /// Takes over directories and the logs found in them. The receiver feeds the background flusher.
+    /// Takes over directories and the logs found in them.
     pub(crate) fn new(
         node_id: i32,
         dirs: Vec<DirState>,
-        found: HashMap<TopicPartition, FoundLog>,
+        found: HashMap<TopicPartition, Vec<FoundLog>>,
         metadata: Arc<MetadataCache>,
         settings: Arc<SettingsSource>,
-        removed: mpsc::UnboundedSender<(PathBuf, i64)>,
-    ) -> (Self, mpsc::Receiver<FlushRequest>) {
-        let (flushes, receiver) = mpsc::channel(FLUSH_QUEUE);
-        let manager = Self {
+        outlets: Outlets,
+    ) -> Self {
+        Self {
             node_id,
             dirs,
             by_name: DashMap::new(),
@@ -94,11 +130,10 @@ impl ReplicaManager {
             found: Mutex::new(found),
             metadata,
             settings,
-            flushes,
-            removed,
-            dir_failed: tokio::sync::Notify::new(),
-        };
-        (manager, receiver)
+            checkpoints: Checkpoints::default(),
+            outlets,
+            dir_failures: watch::Sender::new(0),
+        }
     }
 
     /// The log directories, in the order of the configuration.
@@ -108,19 +143,20 @@ impl ReplicaManager {
 
     /// Every replica.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
-        self.by_id
-            .iter()
-            .flat_map(|topic| topic.partitions.iter().flatten().cloned().collect::<Vec<_>>())
-            .collect()
+        let mut all = Vec::new();
+        for topic in &self.by_id {
+            all.extend(topic.partitions.read().iter().flatten().cloned());
+        }
+        all
     }
 
     /// The replica of a partition, or Kafka's code for what stands in the way.
     pub(crate) fn by_name(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
-        let hosted = self.by_name.get(topic).map(|entry| entry.value().clone());
-        hosted.and_then(|hosted| hosted.partition(partition)).ok_or_else(|| {
+        let hosted = self.by_name.get(topic).and_then(|hosted| hosted.partition(partition));
+        hosted.ok_or_else(|| {
             let image = self.metadata.image();
             match image.topics.by_name(topic).and_then(|t| t.partition(partition)) {
-                Some(_) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+                Some(registration) => self.why_not_hosted(registration),
                 None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             }
         })
@@ -128,15 +164,23 @@ impl ReplicaManager {
 
     /// Likewise by topic id.
     pub(crate) fn by_id(&self, topic: Uuid, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
-        let hosted = self.by_id.get(&topic).map(|entry| entry.value().clone());
-        hosted.and_then(|hosted| hosted.partition(partition)).ok_or_else(|| {
+        let hosted = self.by_id.get(&topic).and_then(|hosted| hosted.partition(partition));
+        hosted.ok_or_else(|| {
             let image = self.metadata.image();
-            match image.topics.by_id(topic) {
-                Some(t) if t.partition(partition).is_some() => ErrorCode::NOT_LEADER_OR_FOLLOWER,
-                Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            match image.topics.by_id(topic).map(|t| t.partition(partition)) {
+                Some(Some(registration)) => self.why_not_hosted(registration),
+                Some(None) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                 None => ErrorCode::UNKNOWN_TOPIC_ID,
             }
         })
+    }
+
+    /// A replica that should be here and is not could not be opened.
+    fn why_not_hosted(&self, registration: &PartitionRegistration) -> ErrorCode {
+        match registration.replicas.contains(&self.node_id) {
+            true => ErrorCode::KAFKA_STORAGE_ERROR,
+            false => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        }
     }
 
     /// Likewise, as a fetch names it.
@@ -155,34 +199,54 @@ impl ReplicaManager {
             let partition = TopicPartition::new(&dropped.topic, dropped.partition);
             changes.extend(self.drop_replica(dropped.topic_id, &partition));
         }
+        if !local.deletes.is_empty() {
+            // A topic of the same name must not inherit offsets after a crash.
+            self.write_checkpoints();
+        }
+        let mut settings = SettingsOfTopics { source: &self.settings, image: delta.after(), last: None };
         for mine in local.leads.iter().chain(&local.follows) {
-            match self.apply_partition(mine, delta.after()) {
+            match self.apply_partition(mine, &mut settings) {
                 Ok(change) => changes.extend(change),
                 Err(error) => tracing::error!("{}-{}: {error}", mine.topic, mine.partition),
             }
         }
         if !delta.changes.configs.is_empty() {
-            self.reconfigure(delta.after());
+            self.reconfigure(delta);
         }
         changes
     }
 
-    /// Hands every log the settings of its topic.
-    pub(crate) fn reconfigure(&self, image: &MetadataImage) {
-        for partition in self.all() {
-            partition.set_settings(&self.settings.topic(image, &partition.name.topic));
+    /// Hands every log whose settings may have changed the new ones.
+    fn reconfigure(&self, delta: &MetadataDelta) {
+        let changed = &delta.changes.configs;
+        let all = changed.iter().any(|resource| resource.kind == resource_type::BROKER);
+        let topics: Vec<_> = if all {
+            self.by_id.iter().map(|topic| topic.value().clone()).collect()
+        } else {
+            let named = changed.iter().filter(|resource| resource.kind == resource_type::TOPIC);
+            named.filter_map(|resource| Some(self.by_name.get(&*resource.name)?.value().clone())).collect()
+        };
+        for topic in topics {
+            let partitions = topic.partitions.read().clone();
+            let mut settings = None;
+            for partition in partitions.iter().flatten() {
+                let compute = || self.settings.topic(delta.after(), &partition.name.topic);
+                partition.set_settings(settings.get_or_insert_with(compute));
+            }
         }
     }
 
     fn apply_partition(
         &self,
         mine: &LocalPartition,
-        image: &MetadataImage,
+        settings: &mut SettingsOfTopics<'_>,
     ) -> Result<Option<LeadershipChange>, ReplicaError> {
-        let partition = match self.hosted(mine.topic_id, mine.partition) {
+        let hosted = self.by_id.get(&mine.topic_id).and_then(|topic| topic.partition(mine.partition));
+        let partition = match hosted {
             Some(partition) => partition,
-            None => self.add_replica(mine, image)?,
+            None => self.add_replica(mine, settings.of(&mine.topic))?,
         };
+        self.report_dir(mine, &partition);
         let applied = match partition.apply(&mine.state) {
             Ok(applied) => applied,
             Err(error) => {
@@ -197,21 +261,24 @@ impl ReplicaManager {
         })
     }
 
-    fn hosted(&self, topic_id: Uuid, partition: i32) -> Option<Arc<Partition>> {
-        self.by_id.get(&topic_id).and_then(|topic| topic.partition(partition))
+    /// Tells the controller where the replica is, if that is news (KIP-858).
+    fn report_dir(&self, mine: &LocalPartition, partition: &Partition) {
+        let dir = self.dirs[partition.log_dir].id;
+        if mine.state.directory(self.node_id).is_some_and(|assigned| assigned != dir) {
+            let (topic_id, partition) = (mine.topic_id, mine.partition);
+            // The receiver is gone only while the node stops; it reports at its next start.
+            let _ = self.outlets.assignments.send(DirAssignment { topic_id, partition, dir });
+        }
     }
 
     /// Opens the log that was found on disk, or makes a new one.
     fn add_replica(
         &self,
         mine: &LocalPartition,
-        image: &MetadataImage,
+        settings: Arc<TopicSettings>,
     ) -> Result<Arc<Partition>, ReplicaError> {
         let name = TopicPartition::new(&mine.topic, mine.partition);
-        let settings = self.settings.topic(image, &mine.topic);
-        let found = self.found.lock().remove(&name);
-        let usable = found.filter(|found| found.topic_id.is_none_or(|id| id == mine.topic_id));
-        let found = match usable {
+        let found = match self.claim(mine, &name) {
             Some(mut found) => {
                 found.log.set_config(settings.log.clone());
                 if found.topic_id.is_none() {
@@ -219,7 +286,7 @@ impl ReplicaManager {
                 }
                 found
             }
-            None => self.create_log(mine, &name, settings.log.clone())?,
+            None => self.create_log(mine, &name, &settings.log)?,
         };
         let partition = Arc::new(Partition::new(
             name,
@@ -231,81 +298,112 @@ impl ReplicaManager {
             settings,
         ));
         self.insert(&partition);
+        if self.dirs[partition.log_dir].is_offline() {
+            // It failed between the opening and the insertion.
+            partition.set_offline();
+        }
         Ok(partition)
     }
 
+    /// The log that was found at the start, in the assigned directory if there are several. The others are strays.
+    fn claim(&self, mine: &LocalPartition, name: &TopicPartition) -> Option<FoundLog> {
+        let mut found = self.found.lock().remove(name)?;
+        let assigned = mine.state.directory(self.node_id);
+        found.sort_by_key(|log| (assigned != Some(self.dirs[log.log_dir].id), log.topic_id.is_none()));
+        let at = found.iter().position(|log| log.topic_id.is_none_or(|id| id == mine.topic_id));
+        let claimed = at.map(|at| found.remove(at));
+        found.into_iter().for_each(|log| self.mark_stray(name, &log));
+        claimed
+    }
+
+    /// Makes a new log in the best directory that works.
     fn create_log(
         &self,
         mine: &LocalPartition,
         name: &TopicPartition,
-        config: storage::LogConfig,
+        config: &LogConfig,
     ) -> Result<FoundLog, ReplicaError> {
-        let log_dir = self.choose_dir(mine).ok_or(ReplicaError::NoDirectory)?;
-        let dir = &self.dirs[log_dir];
-        let path = dir.dir.partition_path(name);
-        if path.exists() {
-            // The folder of an older topic of the same name, whose deletion was cut short.
-            dir.dir.mark_dir(&path, name, random_uuid(), STRAY)?;
+        let assigned = mine.state.directory(self.node_id).filter(|id| !is_reserved(*id));
+        let online = || (0..self.dirs.len()).filter(|at| !self.dirs[*at].is_offline());
+        if let Some(assigned) = assigned
+            && !online().any(|at| self.dirs[at].id == assigned)
+            && mine.state.isr.contains(&self.node_id)
+        {
+            return Err(ReplicaError::DirectoryMissing(protocol::base64_id(assigned)));
         }
-        let (log, _) = Log::open(&path, config, OpenArgs::new_log(clock::now_ms()))?;
-        write_partition_metadata(&path, mine.topic_id)?;
-        Ok(FoundLog { topic_id: Some(mine.topic_id), log_dir, log, high_watermark: 0 })
+        loop {
+            let least_used = || online().min_by_key(|at| self.dirs[*at].replicas());
+            let log_dir = online().find(|at| assigned == Some(self.dirs[*at].id)).or_else(least_used);
+            let log_dir = log_dir.ok_or(ReplicaError::NoDirectory)?;
+            match self.create_log_in(log_dir, mine.topic_id, name, config) {
+                Ok(log) => {
+                    let topic_id = Some(mine.topic_id);
+                    return Ok(FoundLog { topic_id, log_dir, log, high_watermark: 0 });
+                }
+                Err(error @ ReplicaError::Open(OpenError::NotALog { .. })) => return Err(error),
+                Err(error) => self.dir_failed(log_dir, &error),
+            }
+        }
     }
 
-    /// The directory that the controller assigned, or the one with the fewest replicas.
-    fn choose_dir(&self, mine: &LocalPartition) -> Option<usize> {
-        let place = mine.state.replicas.iter().position(|id| *id == self.node_id);
-        let assigned = place.and_then(|at| mine.state.directories.get(at));
-        let online = |at: &usize| !self.dirs[*at].is_offline();
-        let by_id = (0..self.dirs.len()).filter(online).find(|at| assigned == Some(&self.dirs[*at].id));
-        by_id.or_else(|| {
-            let mut counts = vec![0usize; self.dirs.len()];
-            if self.dirs.len() > 1 {
-                self.all().iter().for_each(|p| counts[p.log_dir] += 1);
-            }
-            (0..self.dirs.len()).filter(online).min_by_key(|at| counts[*at])
-        })
+    fn create_log_in(
+        &self,
+        log_dir: usize,
+        topic_id: Uuid,
+        name: &TopicPartition,
+        config: &LogConfig,
+    ) -> Result<Log, ReplicaError> {
+        let dir = &self.dirs[log_dir].dir;
+        let path = dir.partition_path(name);
+        if path.exists() {
+            // The folder of an older topic of the same name, whose deletion was cut short.
+            dir.mark_dir(&path, name, random_uuid(), STRAY)?;
+        }
+        let (log, _) = Log::open(&path, config.clone(), OpenArgs::new_log(clock::now_ms()))?;
+        write_partition_metadata(&path, topic_id)?;
+        Ok(log)
     }
 
     fn insert(&self, partition: &Arc<Partition>) {
-        let before = self.by_id.get(&partition.topic_id).map(|topic| topic.partitions.clone());
-        let mut partitions = before.unwrap_or_default();
+        let new = || Arc::new(HostedTopic { id: partition.topic_id, partitions: RwLock::default() });
+        let topic = self.by_id.entry(partition.topic_id).or_insert_with(new).value().clone();
         let at = usize::try_from(partition.name.partition).expect("partition numbers are not negative");
+        let mut partitions = topic.partitions.write();
         if partitions.len() <= at {
             partitions.resize(at + 1, None);
         }
         partitions[at] = Some(partition.clone());
-        let topic = Arc::new(HostedTopic { id: partition.topic_id, partitions });
-        self.by_id.insert(partition.topic_id, topic.clone());
+        drop(partitions);
+        self.dirs[partition.log_dir].add_replica();
         self.by_name.insert(partition.name.topic.clone(), topic);
     }
 
     fn remove(&self, topic_id: Uuid, name: &TopicPartition) -> Option<Arc<Partition>> {
         let topic = self.by_id.get(&topic_id).map(|entry| entry.value().clone())?;
-        let partition = topic.partition(name.partition)?;
-        let mut partitions = topic.partitions.clone();
-        partitions[name.partition as usize] = None;
-        if partitions.iter().all(Option::is_none) {
+        let mut partitions = topic.partitions.write();
+        let partition = partitions.get_mut(usize::try_from(name.partition).ok()?)?.take()?;
+        let is_empty = partitions.iter().all(Option::is_none);
+        drop(partitions);
+        self.dirs[partition.log_dir].remove_replica();
+        if is_empty {
             self.by_id.remove(&topic_id);
             // A topic of the same name may have been created anew already.
             self.by_name.remove_if(&*name.topic, |_, hosted| hosted.id == topic_id);
-        } else {
-            let topic = Arc::new(HostedTopic { id: topic_id, partitions });
-            self.by_id.insert(topic_id, topic.clone());
-            self.by_name.insert(name.topic.clone(), topic);
         }
         Some(partition)
     }
 
     fn drop_replica(&self, topic_id: Uuid, name: &TopicPartition) -> Option<LeadershipChange> {
         let partition = self.remove(topic_id, name)?;
-        partition.resign();
-        let dir = &self.dirs[partition.log_dir].dir;
-        let delay_ms = partition.settings().log.file_delete_delay_ms;
-        match dir.mark_dir(&dir.partition_path(name), name, random_uuid(), DELETE) {
-            // The receiver is gone only while the node stops; the folder is then removed at the next start.
-            Ok(path) => drop(self.removed.send((path, delay_ms))),
-            Err(error) => tracing::error!("{name}: {error}"),
+        partition.delete();
+        if !partition.is_offline() {
+            let dir = &self.dirs[partition.log_dir].dir;
+            let delay_ms = partition.settings().log.file_delete_delay_ms;
+            match dir.mark_dir(&dir.partition_path(name), name, random_uuid(), DELETE) {
+                // The receiver is gone only while the node stops; the folder is then removed at the next start.
+                Ok(path) => drop(self.outlets.removed.send((path, delay_ms))),
+                Err(error) => self.dir_failed(partition.log_dir, &error),
+            }
         }
         Some(LeadershipChange { partition, leads: false, is_deleted: true })
     }
@@ -313,26 +411,45 @@ impl ReplicaManager {
     /// Logs that no topic of the image owns: renamed, kept for a person to look at, no longer served.
     pub(crate) fn mark_strays(&self) {
         let found: Vec<_> = self.found.lock().drain().collect();
-        for (name, found) in found {
-            tracing::warn!(
-                "Found stray log dir {}: the topic is gone or has another id",
-                found.log.dir().display()
-            );
-            let dir = &self.dirs[found.log_dir].dir;
-            let marked = dir.mark_dir(found.log.dir(), &name, random_uuid(), STRAY);
-            if let Err(error) = marked {
-                tracing::error!("{name}: {error}");
-            }
+        for (name, logs) in found {
+            logs.iter().for_each(|log| self.mark_stray(&name, log));
+        }
+    }
+
+    fn mark_stray(&self, name: &TopicPartition, found: &FoundLog) {
+        tracing::warn!(
+            "Found stray log dir {}: the topic is gone, has another id, or is in another directory",
+            found.log.dir().display()
+        );
+        let dir = &self.dirs[found.log_dir].dir;
+        if let Err(error) = dir.mark_dir(found.log.dir(), name, random_uuid(), STRAY) {
+            self.dir_failed(found.log_dir, &error);
+        }
+    }
+
+    /// Writes one kind of checkpoint in every directory that works.
+    pub(crate) fn write_checkpoint(&self, kind: Checkpoint) {
+        self.checkpoints.write(self, kind);
+    }
+
+    /// Writes all of them.
+    pub(crate) fn write_checkpoints(&self) {
+        for kind in [Checkpoint::RecoveryPoint, Checkpoint::LogStart, Checkpoint::HighWatermark] {
+            self.write_checkpoint(kind);
         }
     }
 
     /// Asks the background task to sync what is below `up_to`; dropped when too many wait.
     pub(crate) fn flush_later(&self, partition: &Arc<Partition>, up_to: i64) {
-        let _ = self.flushes.try_send(FlushRequest { partition: partition.clone(), up_to });
+        let _ = self.outlets.flushes.try_send(FlushRequest { partition: partition.clone(), up_to });
     }
 
-    /// Takes the partition's directory offline and gives the code for the answer.
-    pub(crate) fn storage_failed(&self, partition: &Partition, error: &StorageError) -> ErrorCode {
+    /// Takes the partition's directory offline and gives the code for the answer. If the partition was deleted
+    /// meanwhile, its files are gone for a good reason.
+    pub(crate) fn storage_failed(&self, partition: &Partition, error: &dyn std::fmt::Display) -> ErrorCode {
+        if partition.is_deleted() {
+            return ErrorCode::NOT_LEADER_OR_FOLLOWER;
+        }
         self.dir_failed(partition.log_dir, error);
         ErrorCode::KAFKA_STORAGE_ERROR
     }
@@ -348,12 +465,12 @@ impl ReplicaManager {
         for partition in self.all().iter().filter(|p| p.log_dir == log_dir) {
             partition.set_offline();
         }
-        self.dir_failed.notify_waiters();
+        self.dir_failures.send_modify(|failures| *failures += 1);
     }
 
-    /// Waits until a directory fails. Several may wait.
-    pub(crate) async fn wait_for_dir_failure(&self) {
-        self.dir_failed.notified().await;
+    /// Tells when a directory fails.
+    pub(crate) fn dir_failures(&self) -> watch::Receiver<usize> {
+        self.dir_failures.subscribe()
     }
 
     /// Ids of the directories that failed.
@@ -361,10 +478,11 @@ impl ReplicaManager {
         self.dirs.iter().filter(|dir| dir.is_offline()).map(|dir| dir.id).collect()
     }
 
-    /// Whether an append failed for a reason that concerns its directory.
-    pub(crate) fn on_append_error(&self, partition: &Partition, error: &AppendError) {
-        if let AppendError::Io(_) | AppendError::Poisoned(_) = error {
-            self.dir_failed(partition.log_dir, error);
+    /// Kafka's code for a failed append; an IO error takes the directory offline.
+    pub(crate) fn append_failed(&self, partition: &Partition, error: &AppendError) -> ErrorCode {
+        match error {
+            AppendError::Io(_) | AppendError::Poisoned(_) => self.storage_failed(partition, error),
+            _ => error.code(),
         }
     }
 
@@ -383,7 +501,27 @@ impl ReplicaManager {
 
 impl HostedTopic {
     fn partition(&self, index: i32) -> Option<Arc<Partition>> {
-        self.partitions.get(usize::try_from(index).ok()?)?.clone()
+        self.partitions.read().get(usize::try_from(index).ok()?)?.clone()
+    }
+}
+
+/// Computes the settings of a topic once for all its partitions that follow each other.
+struct SettingsOfTopics<'a> {
+    source: &'a SettingsSource,
+    image: &'a MetadataImage,
+    last: Option<(StrBytes, Arc<TopicSettings>)>,
+}
+
+impl SettingsOfTopics<'_> {
+    fn of(&mut self, topic: &StrBytes) -> Arc<TopicSettings> {
+        match &self.last {
+            Some((name, settings)) if name == topic => settings.clone(),
+            _ => {
+                let settings = self.source.topic(self.image, topic);
+                self.last = Some((topic.clone(), settings.clone()));
+                settings
+            }
+        }
     }
 }
 
@@ -392,6 +530,10 @@ impl HostedTopic {
 pub(crate) enum ReplicaError {
     #[error("no log directory is online")]
     NoDirectory,
+    #[error(
+        "its log directory {0} is offline or gone, and an in-sync replica is not begun anew: bring the directory back"
+    )]
+    DirectoryMissing(String),
     #[error(transparent)]
     Dir(#[from] storage::dirs::DirError),
     #[error(transparent)]

@@ -68,6 +68,7 @@ pub(crate) struct Partition {
     high_watermark: AtomicI64,
     log_end_offset: AtomicI64,
     offline: AtomicBool,
+    deleted: AtomicBool,
     pub(crate) waiters: Arc<Waiters>,
     /// Told of every new high watermark: the group coordinator, on the partitions that are its log.
     on_commit: OnceLock<OnCommit>,
@@ -112,6 +113,7 @@ impl Partition {
             high_watermark: AtomicI64::new(high_watermark),
             log_end_offset: AtomicI64::new(log.log_end_offset()),
             offline: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
             state: Mutex::new(PartitionState {
                 log,
                 role: Role::None,
@@ -150,7 +152,18 @@ impl Partition {
         self.waiters.wake_all();
     }
 
-    /// The replica is no longer this node's: whoever waits for it must look again.
+    /// The replica is no longer this node's; its files go away after this.
+    pub(crate) fn delete(&self) {
+        self.deleted.store(true, Ordering::Release);
+        self.resign();
+    }
+
+    /// Whether the replica is no longer this node's. What fails then is no fault of the disk.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Takes no more appends: whoever waits for the replica must look again.
     pub(crate) fn resign(&self) {
         self.lock().role = Role::None;
         self.waiters.wake_all();
@@ -222,11 +235,22 @@ impl Partition {
         let args = AppendArgs { leader_epoch: state.leader_epoch, now_ms, origin };
         let info = state.log.append_as_leader(records, args)?;
         if !info.duplicate {
+            self.flush_if_many(state)?;
             self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
             self.advance_high_watermark(state);
             self.waiters.arrived(info.bytes as i64);
         }
         Ok(info)
+    }
+
+    /// Syncs the log before anyone hears of the append, if `flush.messages` asks for it.
+    fn flush_if_many(&self, state: &mut PartitionState) -> Result<(), StorageError> {
+        let log_end = state.log.log_end_offset();
+        if log_end - state.log.recovery_point() < state.settings.log.flush_messages {
+            return Ok(());
+        }
+        state.flushed_at_ms = crate::clock::now_ms();
+        tokio::task::block_in_place(|| state.log.flush(log_end))
     }
 
     /// Moves the high watermark to the smallest log end of the in-sync replicas; true if it moved.
