@@ -90,10 +90,15 @@ fn committed_batches(
             }),
             Err(error) => return Some(Err(error)),
         };
-        Some(piece.map(|mut bytes| {
+        Some(piece.and_then(|mut bytes| {
             let whole = whole_batches(&bytes, &mut next);
+            if whole == 0 {
+                // Going on from the same offset would never end.
+                let base_offset = partition.lock().log.active_segment_base_offset();
+                return Err(storage::ReadError::Corrupt { base_offset, position: 0 });
+            }
             bytes.truncate(whole);
-            bytes
+            Ok(bytes)
         }))
     })
 }

@@ -7,6 +7,7 @@
 //! - v4 allow_auto_topic_creation; v8-10 authorized operations; v10 topic ids; v12 lookup by id; v13 top-level
 //!   error.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use metadata::image::{MetadataImage, TopicImage};
@@ -43,9 +44,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, client: Client, request: MetadataR
             .filter(|name| image.topics.by_name(name).is_none())
             .map(|name| name.to_string())
             .collect();
-        if !missing.is_empty()
-            && (ctx.settings().auto_create_topics_enable || missing.iter().any(|t| is_internal(t)))
-        {
+        if !missing.is_empty() && ctx.settings().auto_create_topics_enable {
             auto_topics::create(&ctx, &missing).await;
         }
     }
@@ -67,6 +66,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, client: Client, request: MetadataR
     response
 }
 
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct WantedTopic {
     name: Option<StrBytes>,
     id: Uuid,
@@ -82,10 +82,13 @@ impl Wanted {
         match &request.topics {
             None => Self::All,
             Some(topics) if topics.is_empty() && version == 0 => Self::All,
+            // Each once: a topic that is named a million times must not be described a million times.
             Some(topics) => Self::Topics(
                 topics
                     .iter()
                     .map(|t| WantedTopic { name: t.name.as_ref().map(|n| n.0.clone()), id: t.topic_id })
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
                     .collect(),
             ),
         }
