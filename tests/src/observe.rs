@@ -12,12 +12,22 @@ pub fn everything(tools: &mut Tools, bootstrap: &str) -> String {
         text.push_str(&format!("== {what}\n{lines}\n"));
     };
     let mut ask = |class: &str, more: &[&str]| sorted(&tools.must(class, &[&server, more].concat(), ""));
-    add("topics", ask("org.apache.kafka.tools.TopicCommand", &["--describe"]));
+    let topics = ask("org.apache.kafka.tools.TopicCommand", &["--describe"]);
+    add("topics", topics.lines().map(sorted_configs).collect::<Vec<_>>().join("\n"));
     add("topic configs", ask("kafka.admin.ConfigCommand", &["--entity-type", "topics", "--describe"]));
-    add("earliest", ask("org.apache.kafka.tools.GetOffsetShell", &["--time", "earliest"]));
-    add("latest", ask("org.apache.kafka.tools.GetOffsetShell", &["--time", "latest"]));
-    let groups = ["--describe", "--all-groups", "--offsets"];
-    let groups = ask("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &groups);
+    add(
+        "earliest",
+        ask("org.apache.kafka.tools.GetOffsetShell", &["--exclude-internal-topics", "--time", "earliest"]),
+    );
+    add(
+        "latest",
+        ask("org.apache.kafka.tools.GetOffsetShell", &["--exclude-internal-topics", "--time", "latest"]),
+    );
+    const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let names = ask(GROUPS, &["--list", "--type", "classic"]);
+    let groups = names.lines().flat_map(|name| ["--group", name]);
+    let groups: Vec<&str> = ["--describe", "--offsets"].into_iter().chain(groups).collect();
+    let groups = if names.is_empty() { String::new() } else { ask(GROUPS, &groups) };
     // Who has been in a group is not kept by an empty one; everything up to the lag is.
     let groups: Vec<String> =
         groups.lines().map(|l| l.split_whitespace().take(6).collect::<Vec<_>>().join(" ")).collect();
@@ -47,6 +57,14 @@ pub fn difference(one: &str, other: &str) -> Option<String> {
         return Some(format!("{a}\nagainst\n{b}"));
     }
     (one.lines().count() != other.lines().count()).then(|| "one is longer".to_owned())
+}
+
+/// The order of a topic's overrides says nothing.
+fn sorted_configs(line: &str) -> String {
+    let Some((before, configs)) = line.split_once("Configs: ") else { return line.to_owned() };
+    let mut configs: Vec<&str> = configs.split(',').collect();
+    configs.sort_unstable();
+    format!("{before}Configs: {}", configs.join(","))
 }
 
 fn sorted(text: &str) -> String {

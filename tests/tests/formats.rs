@@ -38,14 +38,10 @@ fn same_view(name: &str) {
     apache.stop();
     let mut node = recorded(Target::from_env(), name, ours.path()).started();
     let found = observe::everything(&mut tools, &node.bootstrap());
-    assert_eq!(
-        observe::difference(&expected, &found),
-        None,
-        "Apache Kafka saw:\n{expected}\nwe see:\n{found}"
-    );
+    assert_eq!(observe::difference(&expected, &found), None, "Apache Kafka and we");
     node.restart();
     let found = observe::everything(&mut tools, &node.bootstrap());
-    assert_eq!(observe::difference(&expected, &found), None, "after a restart we see:\n{found}");
+    assert_eq!(observe::difference(&expected, &found), None, "Apache Kafka and we after a restart");
     node.stop();
     let ours = node.data();
     assert!(!tools.dump_directory(&ours).is_empty());
@@ -72,11 +68,7 @@ fn a_fresh_directory_of_apache_kafka_goes_on_in_ours() {
     let expected = observe::everything(&mut tools, &node.bootstrap());
     node.switch(Target::from_env());
     let found = observe::everything(&mut tools, &node.bootstrap());
-    assert_eq!(
-        observe::difference(&expected, &found),
-        None,
-        "Apache Kafka saw:\n{expected}\nwe see:\n{found}"
-    );
+    assert_eq!(observe::difference(&expected, &found), None, "Apache Kafka and we");
     session.go_on(Program::start((java.command)(), &node.bootstrap())).unwrap();
     node.switch(Target::Apache);
     session.go_on(Program::start((java.command)(), &node.bootstrap())).unwrap();
