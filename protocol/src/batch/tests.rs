@@ -1,3 +1,5 @@
+//! Tests of batches: views, patches, builder, on bytes of Apache Kafka and on mutations.
+
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Tests of the codecs: round trips, caps, frames as other programs write them.
+
 use std::io::Write;
 
 use proptest::collection::vec;

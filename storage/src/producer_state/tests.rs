@@ -1,3 +1,5 @@
+//! Tests of producer states: sequences, transactions, snapshots of Apache Kafka.
+
 use std::collections::HashMap;
 
 use bytes::BytesMut;

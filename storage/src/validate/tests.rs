@@ -1,3 +1,5 @@
+//! Tests of validation: each check with its error, codecs, timestamps, batches of Apache Kafka.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::ErrorCode;
