@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything between the handle and the disk runs on one thread of its own. [`decide`] is pure, [`store`] says where
-//! records become durable, [`api`] is the wire form, [`format`] makes the directories that [`start`] opens.
+//! records become durable, [`api`] is the wire form, [`mod@format`] makes the directories that [`fn@start`] opens.
 
 mod api;
 mod api_error;

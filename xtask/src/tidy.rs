@@ -42,7 +42,7 @@ pub(crate) fn run(shell: &Shell) -> Result<(), Failed> {
     }
     shell.run("cargo", &["fmt", "--all", "--check"])?;
     shell.run("cargo", &["clippy", "-q", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    let env = [("RUSTDOCFLAGS", "-D warnings")];
+    let env = [("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")];
     shell.run_with(&env, "cargo", &["doc", "-q", "--workspace", "--no-deps", "--document-private-items"])
 }
 

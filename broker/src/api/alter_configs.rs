@@ -129,7 +129,10 @@ mod tests {
 
     use super::*;
 
-    fn request(resources: &[(i8, &str, &[(&str, i8, Option<&str>)])]) -> IncrementalAlterConfigsRequest {
+    /// Type and name of a resource; key, operation and value of each of its changes.
+    type Resource<'a> = (i8, &'a str, &'a [(&'a str, i8, Option<&'a str>)]);
+
+    fn request(resources: &[Resource<'_>]) -> IncrementalAlterConfigsRequest {
         let text = |text: &str| StrBytes::from_string(text.to_owned());
         let config = |(name, operation, value): &(&str, i8, Option<&str>)| {
             AlterableConfig::default()
@@ -137,7 +140,7 @@ mod tests {
                 .with_config_operation(*operation)
                 .with_value(value.map(text))
         };
-        let resource = |(kind, name, configs): &(i8, &str, &[(&str, i8, Option<&str>)])| {
+        let resource = |(kind, name, configs): &Resource<'_>| {
             AlterConfigsResource::default()
                 .with_resource_type(*kind)
                 .with_resource_name(text(name))
