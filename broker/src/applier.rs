@@ -30,13 +30,15 @@ pub(crate) fn apply(ctx: &Context, delta: &MetadataDelta) {
     if let Some(topic) = image.topics.by_name(GROUP_METADATA_TOPIC) {
         ctx.groups.set_offsets_partitions(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
     }
-    for change in ctx.replicas.apply(delta) {
-        if &*change.partition.name.topic == GROUP_METADATA_TOPIC {
-            lead_groups(ctx, &change);
-        }
+    let changes = ctx.replicas.apply(delta);
+    for change in changes.iter().filter(|change| &*change.partition.name.topic == GROUP_METADATA_TOPIC) {
+        lead_groups(ctx, change);
     }
     let deleted: Vec<_> = delta.changes.topics_deleted.values().map(|t| t.0.name.to_string()).collect();
     ctx.metadata.publish(image);
+    for change in changes.iter().filter(|change| change.is_deleted) {
+        change.partition.waiters.wake_all();
+    }
     for topic in deleted {
         ctx.groups.topic_deleted(&topic);
     }

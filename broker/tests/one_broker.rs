@@ -4,45 +4,12 @@
 mod support;
 
 use bytes::Bytes;
-use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    ApiVersionsRequest, ApiVersionsResponse, FetchResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, ProduceResponse,
 };
 use protocol::versions::ApiKey;
-use support::{Client, TestBroker, batch, topic_name};
-
-fn produce(version: i16, broker: &TestBroker, topic: &str, acks: i16, records: Bytes) -> ProduceRequest {
-    let data = PartitionProduceData::default().with_index(0).with_records(Some(records));
-    let topic = if version >= 13 {
-        TopicProduceData::default().with_topic_id(broker.topic_id(topic))
-    } else {
-        TopicProduceData::default().with_name(topic_name(topic))
-    };
-    ProduceRequest::default()
-        .with_acks(acks)
-        .with_timeout_ms(1000)
-        .with_topic_data(vec![topic.with_partition_data(vec![data])])
-}
-
-fn fetch(version: i16, broker: &TestBroker, topic: &str, offset: i64) -> FetchRequest {
-    let partition = FetchPartition::default()
-        .with_partition(0)
-        .with_fetch_offset(offset)
-        .with_partition_max_bytes(1 << 20);
-    let topic = if version >= 13 {
-        FetchTopic::default().with_topic_id(broker.topic_id(topic))
-    } else {
-        FetchTopic::default().with_topic(topic_name(topic))
-    };
-    FetchRequest::default()
-        .with_max_wait_ms(1000)
-        .with_min_bytes(1)
-        .with_max_bytes(1 << 20)
-        .with_session_epoch(-1)
-        .with_topics(vec![topic.with_partitions(vec![partition])])
-}
+use support::{Client, TestBroker, batch, fetch, produce, topic_name};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_version_of_produce_and_fetch() {

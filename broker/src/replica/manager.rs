@@ -6,12 +6,11 @@
 //!
 //! Invariant: a replica that counts as in-sync is never begun anew, empty, because its directory is missing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use metadata::PartitionRegistration;
 use metadata::delta::MetadataDelta;
 use metadata::directory::is_reserved;
 use metadata::image::{MetadataImage, resource_type};
@@ -104,6 +103,8 @@ pub(crate) struct ReplicaManager {
     by_name: DashMap<Arc<str>, Arc<HostedTopic>>,
     by_id: DashMap<Uuid, Arc<HostedTopic>>,
     found: Mutex<HashMap<TopicPartition, Vec<FoundLog>>>,
+    /// Replicas that should be here and could not be opened.
+    unavailable: Mutex<HashSet<(Uuid, i32)>>,
     metadata: Arc<MetadataCache>,
     settings: Arc<SettingsSource>,
     checkpoints: Checkpoints,
@@ -128,6 +129,7 @@ impl ReplicaManager {
             by_name: DashMap::new(),
             by_id: DashMap::new(),
             found: Mutex::new(found),
+            unavailable: Mutex::default(),
             metadata,
             settings,
             checkpoints: Checkpoints::default(),
@@ -155,9 +157,9 @@ impl ReplicaManager {
         let hosted = self.by_name.get(topic).and_then(|hosted| hosted.partition(partition));
         hosted.ok_or_else(|| {
             let image = self.metadata.image();
-            match image.topics.by_name(topic).and_then(|t| t.partition(partition)) {
-                Some(registration) => self.why_not_hosted(registration),
-                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            match image.topics.by_name(topic) {
+                Some(t) if t.partition(partition).is_some() => self.why_not_hosted(t.id, partition),
+                _ => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             }
         })
     }
@@ -167,17 +169,17 @@ impl ReplicaManager {
         let hosted = self.by_id.get(&topic).and_then(|hosted| hosted.partition(partition));
         hosted.ok_or_else(|| {
             let image = self.metadata.image();
-            match image.topics.by_id(topic).map(|t| t.partition(partition)) {
-                Some(Some(registration)) => self.why_not_hosted(registration),
-                Some(None) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            match image.topics.by_id(topic) {
+                Some(t) if t.partition(partition).is_some() => self.why_not_hosted(topic, partition),
+                Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                 None => ErrorCode::UNKNOWN_TOPIC_ID,
             }
         })
     }
 
-    /// A replica that should be here and is not could not be opened.
-    fn why_not_hosted(&self, registration: &PartitionRegistration) -> ErrorCode {
-        match registration.replicas.contains(&self.node_id) {
+    /// Kafka's code for a partition that exists and has no replica here, or none that could be opened.
+    fn why_not_hosted(&self, topic: Uuid, partition: i32) -> ErrorCode {
+        match self.unavailable.lock().contains(&(topic, partition)) {
             true => ErrorCode::KAFKA_STORAGE_ERROR,
             false => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         }
@@ -197,6 +199,7 @@ impl ReplicaManager {
         let mut changes = Vec::new();
         for dropped in &local.deletes {
             let partition = TopicPartition::new(&dropped.topic, dropped.partition);
+            self.unavailable.lock().remove(&(dropped.topic_id, dropped.partition));
             changes.extend(self.drop_replica(dropped.topic_id, &partition));
         }
         if !local.deletes.is_empty() {
@@ -206,8 +209,14 @@ impl ReplicaManager {
         let mut settings = SettingsOfTopics { source: &self.settings, image: delta.after(), last: None };
         for mine in local.leads.iter().chain(&local.follows) {
             match self.apply_partition(mine, &mut settings) {
-                Ok(change) => changes.extend(change),
-                Err(error) => tracing::error!("{}-{}: {error}", mine.topic, mine.partition),
+                Ok(change) => {
+                    self.unavailable.lock().remove(&(mine.topic_id, mine.partition));
+                    changes.extend(change);
+                }
+                Err(error) => {
+                    tracing::error!("{}-{}: {error}", mine.topic, mine.partition);
+                    self.unavailable.lock().insert((mine.topic_id, mine.partition));
+                }
             }
         }
         if !delta.changes.configs.is_empty() {

@@ -152,10 +152,11 @@ impl Partition {
         self.waiters.wake_all();
     }
 
-    /// The replica is no longer this node's; its files go away after this.
+    /// The replica is no longer this node's; its files go away after this. Who waits for it is to be woken when the
+    /// metadata says so too.
     pub(crate) fn delete(&self) {
         self.deleted.store(true, Ordering::Release);
-        self.resign();
+        self.lock().role = Role::None;
     }
 
     /// Whether the replica is no longer this node's. What fails then is no fault of the disk.
@@ -352,4 +353,57 @@ pub(crate) enum Applied {
     Leads,
     /// This node led it and does so no more.
     Resigned,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{BrokerConfig, SettingsSource};
+
+    fn partition(dir: &std::path::Path, flush_messages: i64) -> Partition {
+        let properties = [("node.id", "1"), ("process.roles", "broker")];
+        let properties = properties.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect();
+        let config = BrokerConfig {
+            node_id: 1,
+            cluster_id: String::new(),
+            incarnation_id: Uuid::nil(),
+            rack: None,
+            listeners: Vec::new(),
+            inter_broker_listener: String::new(),
+            properties: Arc::new(metadata::config::StaticConfig::new(properties).unwrap()),
+        };
+        let mut settings = SettingsSource::new(&config).default_topic();
+        settings.log.flush_messages = flush_messages;
+        let args = storage::OpenArgs::new_log(0);
+        let (log, _) = Log::open(dir, settings.log.clone(), args).unwrap();
+        let name = TopicPartition::new("t", 0);
+        let partition = Partition::new(name, Uuid::from_u128(1), 0, 1, log, 0, Arc::new(settings));
+        let registration = PartitionRegistration {
+            replicas: vec![1],
+            isr: vec![1],
+            leader: 1,
+            leader_epoch: 0,
+            partition_epoch: 0,
+            ..PartitionRegistration::default()
+        };
+        assert_eq!(partition.apply(&registration).unwrap(), Applied::Leads);
+        partition
+    }
+
+    fn append(partition: &Partition) -> i64 {
+        let mut batch = protocol::batch::BatchBuilder::new(0);
+        batch.push_pair(0, None, Some(b"v"));
+        let mut state = partition.lock();
+        partition.append_as_leader(&mut state, &mut batch.build(), AppendOrigin::Client, 0).unwrap();
+        state.log.recovery_point()
+    }
+
+    #[test]
+    fn a_log_is_synced_every_so_many_messages() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition = partition(&dir.path().join("t-0"), 3);
+        let synced: Vec<_> = (0..7).map(|_| append(&partition)).collect();
+        assert_eq!(synced, [0, 0, 3, 3, 3, 6, 6]);
+        assert_eq!(partition.high_watermark(), 7);
+    }
 }

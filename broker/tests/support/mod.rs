@@ -1,8 +1,10 @@
 //! A broker with a controller of the test's own, and a client that speaks through kafka-protocol.
 #![allow(clippy::unwrap_used, reason = "test support")]
+#![allow(dead_code, reason = "every test file uses some of it")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
@@ -12,11 +14,16 @@ use minikafka_broker::config::{BrokerConfig, ListenerConfig};
 use minikafka_broker::{
     BoundListeners, Broker, ControllerAnswer, ControllerCall, ControllerChannel, LockedDir, MetadataSource,
 };
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
-    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, TopicName,
+    AllocateProducerIdsResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, FetchRequest,
+    ProduceRequest, ProducerId, TopicName,
 };
 use protocol::records::{
-    BrokerEndpoint, FeatureLevelRecord, PartitionRecord, Record, RegisterBrokerRecord, TopicRecord,
+    BrokerEndpoint, ConfigRecord, FeatureLevelRecord, PartitionChangeRecord, PartitionRecord, Record,
+    RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
 };
 use protocol::request::{RequestHeader, parse_response_header, put_response_header};
 use protocol::versions::ApiKey;
@@ -27,13 +34,20 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-const DIR_ID: Uuid = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
+/// Id of a broker's only or first directory.
+pub(crate) const DIR_ID: Uuid = Uuid::from_u128(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
+/// Id of its second one.
+pub(crate) const OTHER_DIR_ID: Uuid = Uuid::from_u128(0x2234_5678_9abc_def0_1234_5678_9abc_def0);
+
+const ASSIGN_REPLICAS_TO_DIRS: i16 = 73;
 
 /// Decides nothing: takes what it is told as committed.
 struct TestController {
     image: Mutex<MetadataImage>,
     records: Mutex<Vec<Record>>,
     deltas: Mutex<Option<mpsc::UnboundedSender<Arc<MetadataDelta>>>>,
+    next_producer_id: AtomicI64,
+    next_topic: AtomicU64,
 }
 
 impl TestController {
@@ -75,10 +89,41 @@ impl TestController {
                     .encode(&mut response, version)
                     .unwrap();
             }
+            ApiKey::ALLOCATE_PRODUCER_IDS => {
+                let start = self.next_producer_id.fetch_add(1000, Ordering::Relaxed);
+                AllocateProducerIdsResponse::default()
+                    .with_producer_id_start(ProducerId(start))
+                    .with_producer_id_len(1000)
+                    .encode(&mut response, version)
+                    .unwrap();
+            }
+            ASSIGN_REPLICAS_TO_DIRS => {
+                let mut body = request.slice(header.body_start..);
+                let request = AssignReplicasToDirsRequest::decode(&mut body, version).unwrap();
+                committed_offset = self.commit(&assignments(&request));
+                AssignReplicasToDirsResponse::default().encode(&mut response, version).unwrap();
+            }
             other => panic!("the broker sent API key {other}"),
         }
         ControllerAnswer { response: response.freeze(), committed_offset }
     }
+}
+
+fn assignments(request: &AssignReplicasToDirsRequest) -> Vec<Record> {
+    let mut records = Vec::new();
+    for directory in &request.directories {
+        for topic in &directory.topics {
+            records.extend(topic.partitions.iter().map(|partition| {
+                Record::PartitionChange(PartitionChangeRecord {
+                    partition_id: partition.partition_index,
+                    topic_id: topic.topic_id,
+                    directories: Some(vec![directory.id]),
+                    ..PartitionChangeRecord::default()
+                })
+            }));
+        }
+    }
+    records
 }
 
 fn register(registration: &BrokerRegistrationRequest) -> Record {
@@ -120,55 +165,109 @@ impl MetadataSource for Source {
     }
 }
 
-/// A running broker, its directory and its controller.
+/// What a broker is started with.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Setup {
+    /// Properties beside those that every broker has.
+    pub(crate) properties: &'static [(&'static str, &'static str)],
+    /// Two log directories instead of one.
+    pub(crate) two_dirs: bool,
+}
+
+/// A running broker, its directories and its controller.
 pub(crate) struct TestBroker {
     broker: Broker,
     controller: Arc<TestController>,
     dir: tempfile::TempDir,
+    setup: Setup,
 }
 
 impl TestBroker {
     /// A broker on an empty directory.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// A broker on empty directories.
+    pub(crate) async fn start_with(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let controller = Arc::new(TestController {
             image: Mutex::new(MetadataImage::empty()),
             records: Mutex::new(Vec::new()),
             deltas: Mutex::new(None),
+            next_producer_id: AtomicI64::new(1000),
+            next_topic: AtomicU64::new(1000),
         });
         let level = FeatureLevelRecord { name: "metadata.version".into(), feature_level: 27 };
         controller.commit(&[Record::FeatureLevel(level)]);
-        Self::start_in(dir, controller).await
+        Self::start_in(dir, controller, setup).await
     }
 
-    async fn start_in(dir: tempfile::TempDir, controller: Arc<TestController>) -> Self {
+    async fn start_in(dir: tempfile::TempDir, controller: Arc<TestController>, setup: Setup) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let image = controller.image.lock().unwrap().clone();
         sender.send(Arc::new(MetadataDelta::between(MetadataImage::empty(), image))).unwrap();
         *controller.deltas.lock().unwrap() = Some(sender);
-        let mut config = config();
+        let mut config = config(setup.properties);
         let bound = BoundListeners::bind(&mut config).await.unwrap();
-        let path: PathBuf = dir.path().join("data");
-        std::fs::create_dir_all(&path).unwrap();
-        let dirs = vec![LockedDir { dir: LogDir::open(&path).unwrap(), id: DIR_ID }];
-        let channel = Arc::new(Channel(controller.clone()));
+        let names = [("data", DIR_ID), ("data2", OTHER_DIR_ID)];
+        let dirs = names[..1 + usize::from(setup.two_dirs)].iter().map(|(name, id)| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            LockedDir { dir: LogDir::open(&path).unwrap(), id: *id }
+        });
         let broker = Broker::start(
             config,
             bound,
-            dirs,
-            channel,
+            dirs.collect(),
+            Arc::new(Channel(controller.clone())),
             Box::new(Source(receiver)),
             &tokio::runtime::Handle::current(),
         )
         .await
         .unwrap();
-        Self { broker, controller, dir }
+        Self { broker, controller, dir, setup }
     }
 
-    /// Stops in order and starts again on the same directory.
+    /// Stops in order and starts again on the same directories.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// Likewise; `meddle` gets the first directory in between.
+    pub(crate) async fn restart_after(self, meddle: impl FnOnce(&Path)) -> Self {
         self.broker.stop().await;
-        Self::start_in(self.dir, self.controller).await
+        meddle(&self.dir.path().join("data"));
+        Self::start_in(self.dir, self.controller, self.setup).await
+    }
+
+    /// The first directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Has the controller commit records, and waits until the broker has applied them.
+    pub(crate) async fn commit(&self, records: &[Record]) {
+        let offset = self.controller.commit(records);
+        self.broker.wait_for_metadata(offset).await;
+    }
+
+    /// Sets a topic's configuration key.
+    pub(crate) async fn set_config(&self, topic: &str, name: &str, value: &str) {
+        let (resource_name, name, value) = (topic.to_owned(), name.to_owned(), Some(value.to_owned()));
+        self.commit(&[Record::Config(ConfigRecord { resource_type: 2, resource_name, name, value })]).await;
+    }
+
+    /// Deletes a topic.
+    pub(crate) async fn delete_topic(&self, name: &str) {
+        let topic_id = self.topic_id(name);
+        self.commit(&[Record::RemoveTopic(RemoveTopicRecord { topic_id })]).await;
+    }
+
+    /// In which directory the controller believes partition 0 of a topic to be.
+    pub(crate) fn directory_of(&self, topic: &str) -> Uuid {
+        let image = self.controller.image.lock().unwrap();
+        image.topics.by_name(topic).unwrap().partition(0).unwrap().directories[0]
     }
 
     /// Stops in order.
@@ -188,7 +287,8 @@ impl TestBroker {
 
     /// Makes a topic and waits until the broker names it.
     pub(crate) async fn create_topic(&self, name: &str, partitions: i32) {
-        let topic_id = Uuid::new_v5(&DIR_ID, name.as_bytes());
+        let dir = if self.setup.two_dirs { metadata::directory::UNASSIGNED } else { DIR_ID };
+        let topic_id = Uuid::from_u64_pair(1, self.controller.next_topic.fetch_add(1, Ordering::Relaxed));
         let mut records = vec![Record::Topic(TopicRecord { name: name.into(), topic_id })];
         records.extend((0..partitions).map(|partition_id| {
             Record::Partition(PartitionRecord {
@@ -199,18 +299,17 @@ impl TestBroker {
                 leader: 1,
                 leader_epoch: 0,
                 partition_epoch: 0,
-                directories: vec![DIR_ID],
+                directories: vec![dir],
                 ..PartitionRecord::default()
             })
         }));
-        let offset = self.controller.commit(&records);
-        self.broker.wait_for_metadata(offset).await;
+        self.commit(&records).await;
     }
 }
 
-fn config() -> BrokerConfig {
+fn config(more: &[(&str, &str)]) -> BrokerConfig {
     let properties = [("node.id", "1"), ("process.roles", "broker,controller")];
-    let properties = properties.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect();
+    let properties = properties.iter().chain(more).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     BrokerConfig {
         node_id: 1,
         cluster_id: "test".into(),
@@ -301,4 +400,43 @@ impl Client {
     pub(crate) async fn is_closed(&mut self) -> bool {
         matches!(self.stream.read_i32().await, Err(e) if e.kind() != std::io::ErrorKind::WouldBlock)
     }
+}
+
+/// A Produce request for partition 0 of a topic, in a version that names topics or one that has their ids.
+pub(crate) fn produce(
+    version: i16,
+    broker: &TestBroker,
+    topic: &str,
+    acks: i16,
+    records: Bytes,
+) -> ProduceRequest {
+    let data = PartitionProduceData::default().with_index(0).with_records(Some(records));
+    let topic = if version >= 13 {
+        TopicProduceData::default().with_topic_id(broker.topic_id(topic))
+    } else {
+        TopicProduceData::default().with_name(topic_name(topic))
+    };
+    ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(1000)
+        .with_topic_data(vec![topic.with_partition_data(vec![data])])
+}
+
+/// A Fetch request outside of a session for partition 0 of a topic.
+pub(crate) fn fetch(version: i16, broker: &TestBroker, topic: &str, offset: i64) -> FetchRequest {
+    let partition = FetchPartition::default()
+        .with_partition(0)
+        .with_fetch_offset(offset)
+        .with_partition_max_bytes(1 << 20);
+    let topic = if version >= 13 {
+        FetchTopic::default().with_topic_id(broker.topic_id(topic))
+    } else {
+        FetchTopic::default().with_topic(topic_name(topic))
+    };
+    FetchRequest::default()
+        .with_max_wait_ms(1000)
+        .with_min_bytes(1)
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic.with_partitions(vec![partition])])
 }
