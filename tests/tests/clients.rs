@@ -4,12 +4,13 @@
 //! A program without libtest, because the clients share one node and wait for each other at its restart. Arguments
 //! are filters of names, as with libtest.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use minikafka_tests::behaviour::Session;
-use minikafka_tests::clients::CLIENTS;
+use minikafka_tests::clients::{CLIENTS, Client};
 use minikafka_tests::kafka_tools::Tools;
 use minikafka_tests::node::{Node, Target};
 use minikafka_tests::observe;
@@ -41,8 +42,8 @@ fn main() -> ExitCode {
     let seen = observe::everything(&mut tools, &node.bootstrap());
     node.stop();
     report.catch("kafka-dump-log reads every file", || {
-        assert!(!tools.dump_directory(&node.data()).is_empty());
-        Ok(())
+        let dumped = tools.dump_directory(&node.data());
+        chosen.iter().try_for_each(|client| codecs_at_rest(client, &dumped))
     });
     report
         .catch("the other program opens the directory", || other_program(node, &seen, &mut tools, sessions));
@@ -69,6 +70,16 @@ fn other_program(
     }
     node.stop();
     Ok(())
+}
+
+/// What a client compressed lies compressed on disk, in each of its codecs.
+fn codecs_at_rest(client: &Client, dumped: &[(PathBuf, String)]) -> Result<(), String> {
+    let folder = format!("/{}-codecs-", client.name);
+    let mine = |(path, _): &&(PathBuf, String)| path.to_string_lossy().contains(&folder);
+    let text: String = dumped.iter().filter(mine).map(|(_, text)| text.as_str()).collect();
+    let missing =
+        client.traits.codecs.iter().find(|codec| !text.contains(&format!("compresscodec: {codec} ")));
+    missing.map_or(Ok(()), |codec| Err(format!("{}: no batch on disk has {codec}", client.name)))
 }
 
 /// The same step of every session, each in a thread of its own; prints how long each took.

@@ -3,6 +3,7 @@
 //!
 //! The bars are those of the project; they hold for the release build on an otherwise idle machine.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use minikafka_tests::node::{Node, Target};
@@ -13,12 +14,20 @@ use protocol::ErrorCode;
 /// Starts measured; the best one counts, since anything else on the machine only makes them slower.
 const STARTS: usize = 7;
 
+/// What one test measures another one must not disturb.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn is_ours() -> bool {
     Target::from_env() == Target::Ours
 }
 
 #[test]
 fn first_record_and_idle() {
+    let _alone = alone();
     let mut node = Node::prepared(Target::from_env(), &[]);
     node.format();
     let (mut accept, mut record) = (Duration::MAX, Duration::MAX);
@@ -55,6 +64,7 @@ fn first_record_and_idle() {
 
 #[test]
 fn system_calls_of_a_produce() {
+    let _alone = alone();
     let mut node = Node::fresh(Target::from_env(), &[]);
     let mut wire = Wire::connect(&node.bootstrap()).expect("it listens");
     wire.create_topic("hot", 1).expect("an answer");
@@ -91,6 +101,7 @@ fn system_calls_of_a_produce() {
 
 #[test]
 fn system_calls_of_a_fetch() {
+    let _alone = alone();
     let mut node = Node::fresh(Target::from_env(), &[]);
     let mut wire = Wire::connect(&node.bootstrap()).expect("it listens");
     wire.create_topic("hot", 1).expect("an answer");

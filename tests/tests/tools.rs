@@ -183,24 +183,53 @@ fn records_groups_and_offsets() {
 }
 
 #[test]
+fn a_topic_decides_its_codec() {
+    let mut b = Bench::start();
+    for stored in ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"] {
+        let topic = format!("as-{stored}");
+        let words = format!("--create --topic {topic} --partitions 1 --config compression.type={stored}");
+        b.run(TOPICS, &words);
+        for sent in ["none", "gzip", "snappy", "lz4", "zstd"] {
+            let words = format!("--topic {topic} --compression-codec {sent}");
+            b.feed(PRODUCER, &words, &format!("{sent} {}\n", "again and ".repeat(50)));
+        }
+        let words = format!("--topic {topic} --from-beginning --max-messages 5 --timeout-ms 30000");
+        let text = b.run(CONSUMER, &words);
+        has(&text, &["none again", "gzip again", "snappy again", "lz4 again", "zstd again"]);
+    }
+    b.node.stop();
+    for (path, text) in b.tools.dump_directory(&b.node.data()) {
+        let path = path.to_string_lossy().into_owned();
+        let Some(stored) = path.split("/as-").nth(1).and_then(|p| p.split('-').next()) else { continue };
+        let codecs: Vec<&str> =
+            text.split("compresscodec: ").skip(1).filter_map(|t| t.split_whitespace().next()).collect();
+        if path.ends_with(".log") {
+            let expected = match stored {
+                "producer" => vec!["none", "gzip", "snappy", "lz4", "zstd"],
+                "uncompressed" => vec!["none"; 5],
+                codec => vec![codec; 5],
+            };
+            assert_eq!(codecs, expected, "{path}");
+        }
+    }
+}
+
+#[test]
 fn performance_tools() {
     let mut b = Bench::start();
     b.run(TOPICS, "--create --topic perf --partitions 3 --replication-factor 1");
     let server = b.node.bootstrap();
     let servers = format!("bootstrap.servers={server}");
-    let words = [
-        "--topic",
-        "perf",
-        "--num-records",
-        "50000",
-        "--record-size",
-        "200",
-        "--throughput",
-        "-1",
-        "--producer-props",
-    ];
-    let text = b.tools.must(PRODUCER_PERF, &[&words[..], &[&servers, "acks=all"]].concat(), "");
-    has(&text, &["50000 records sent"]);
+    for (acks, count) in [("acks=all", "40000"), ("acks=1", "5000"), ("acks=0", "5000")] {
+        let words =
+            format!("--topic perf --num-records {count} --record-size 200 --throughput -1 --producer-props");
+        let mut words: Vec<&str> = words.split(' ').collect();
+        words.extend([servers.as_str(), acks]);
+        if acks != "acks=all" {
+            words.push("enable.idempotence=false");
+        }
+        has(&b.tools.must(PRODUCER_PERF, &words, ""), &[&format!("{count} records sent")]);
+    }
     let text = b.run(CONSUMER_PERF, "--topic perf --messages 50000 --timeout 30000");
     let numbers = text.lines().last().unwrap_or_default().to_owned();
     let consumed: i64 = numbers.split(", ").nth(4).and_then(|n| n.trim().parse().ok()).unwrap_or(0);
