@@ -12,7 +12,7 @@ use protocol::ErrorCode;
 use protocol::batch::BatchBuilder;
 use protocol::compress::Codec;
 use protocol::messages::{FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ProduceResponse};
-use protocol::records::{PartitionChangeRecord, Record};
+use protocol::records::{ConfigRecord, PartitionChangeRecord, Record};
 use protocol::versions::ApiKey;
 use support::{Client, DIR_ID, OTHER_DIR_ID, Setup, TestBroker, batch, fetch, produce};
 
@@ -295,6 +295,40 @@ async fn a_batch_is_committed_by_enough_replicas_or_times_out() {
     let partition = &response.responses[0].partitions[0];
     assert_eq!(partition.high_watermark, 3);
     assert_eq!(values(partition.records.as_deref().unwrap()), [b"d"]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_of_topic_and_brokers_take_effect() {
+    let broker = TestBroker::start().await;
+    broker.create_topic("t", 1).await;
+    let mut client = Client::connect(broker.address()).await;
+    let set = |resource_type, resource_name: &str, name: &str, value: Option<&str>| {
+        Record::Config(ConfigRecord {
+            resource_type,
+            resource_name: resource_name.into(),
+            name: name.into(),
+            value: value.map(str::to_owned),
+        })
+    };
+    let steps = [
+        (set(4, "", "message.max.bytes", Some("200")), ErrorCode::MESSAGE_TOO_LARGE),
+        (set(4, "1", "message.max.bytes", Some("2000")), ErrorCode::NONE),
+        (set(2, "t", "max.message.bytes", Some("300")), ErrorCode::MESSAGE_TOO_LARGE),
+        (set(2, "t", "max.message.bytes", None), ErrorCode::NONE),
+        (set(4, "1", "message.max.bytes", None), ErrorCode::MESSAGE_TOO_LARGE),
+        (set(4, "", "message.max.bytes", None), ErrorCode::NONE),
+        (set(2, "t", "cleanup.policy", Some("compact")), ErrorCode::INVALID_RECORD),
+        (set(2, "t", "cleanup.policy", None), ErrorCode::NONE),
+        (set(4, "", "log.message.timestamp.before.max.ms", Some("1000")), ErrorCode::INVALID_TIMESTAMP),
+        (set(4, "", "log.message.timestamp.type", Some("LogAppendTime")), ErrorCode::NONE),
+    ];
+    assert_eq!(write(&mut client, &broker, "t", batch(0, &[&[0; 500]])).await.0, ErrorCode::NONE);
+    for (step, expected) in steps {
+        broker.commit(std::slice::from_ref(&step)).await;
+        let error = write(&mut client, &broker, "t", batch(0, &[&[0; 500]])).await.0;
+        assert_eq!(error, expected, "{step:?}");
+    }
     broker.stop().await;
 }
 

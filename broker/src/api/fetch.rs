@@ -79,8 +79,9 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out:
         fetch.answer(results, out);
         return Outcome::Answered;
     }
+    let deadline = Instant::now() + max_wait;
     Outcome::Pending(Box::pin(async move {
-        let results = fetch.wait(Instant::now() + max_wait).await;
+        let results = fetch.wait(deadline).await;
         let mut out = Outbox::new();
         fetch.answer(results, &mut out);
         Some(out)

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use metadata::image::{MetadataImage, TopicImage};
 use metadata::partition::PartitionRegistration;
+use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -33,6 +34,12 @@ pub(crate) const CLUSTER_OPERATIONS: i32 = 8096;
 
 /// Answers a Metadata request.
 pub(crate) async fn handle(ctx: Arc<Context>, client: Client, request: MetadataRequest) -> MetadataResponse {
+    if let 10 | 11 = client.version
+        && let Some(topics) = &request.topics
+        && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_nil())
+    {
+        return refused(topics);
+    }
     let wanted = Wanted::of(&request, client.version);
     if request.allow_auto_topic_creation
         && let Wanted::Topics(topics) = &wanted
@@ -64,6 +71,19 @@ pub(crate) async fn handle(ctx: Arc<Context>, client: Client, request: MetadataR
         Wanted::Topics(topics) => topics.iter().map(|topic| describe.wanted(topic)).collect(),
     };
     response
+}
+
+/// Versions 10 and 11 have a field for topic ids, but no lookup by them.
+fn refused(topics: &[MetadataRequestTopic]) -> MetadataResponse {
+    let topic = |topic: &MetadataRequestTopic| {
+        MetadataResponseTopic::default()
+            .with_error_code(ErrorCode::INVALID_REQUEST.code())
+            .with_name(Some(topic.name.clone().unwrap_or_default()))
+            .with_topic_id(topic.topic_id)
+    };
+    MetadataResponse::default()
+        .with_controller_id(BrokerId(-1))
+        .with_topics(topics.iter().map(topic).collect())
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

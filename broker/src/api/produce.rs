@@ -89,8 +89,10 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &mut [u8], 
         return Outcome::Answered;
     }
     let ctx = ctx.clone();
+    // From now on, however long the answers before this one take.
+    let deadline = tokio::time::Instant::now() + request.timeout;
     Outcome::Pending(Box::pin(async move {
-        let topics = wait_until_committed(request).await;
+        let topics = wait_until_committed(request, deadline).await;
         let mut out = Outbox::new();
         encode(&ctx, version, correlation_id, &topics, &mut out);
         Some(out)
@@ -252,8 +254,7 @@ fn writable(partition: &Partition, state: &PartitionState, acks: i16) -> Result<
 }
 
 /// Waits until every batch is committed or the time is up.
-async fn wait_until_committed(mut request: Request) -> Vec<TopicResult> {
-    let deadline = tokio::time::Instant::now() + request.timeout;
+async fn wait_until_committed(mut request: Request, deadline: tokio::time::Instant) -> Vec<TopicResult> {
     let wait = Wait::for_offsets();
     for result in request.topics.iter_mut().flat_map(|t| &mut t.partitions) {
         let Some((partition, offset)) = result.committed_at.take() else { continue };

@@ -18,8 +18,9 @@ impl Log {
     /// Finds the batches from the one with `offset` on, at most `max_bytes` of one segment, all below
     /// `upper_bound` (an offset, exclusive: high watermark, last stable offset or log end).
     ///
-    /// With `min_one_batch` the first batch is whole even if it is larger than `max_bytes`. Empty if `offset` is at
-    /// or above the bound but not above the log end.
+    /// With `min_one_batch` the first batch is whole even if it is larger than `max_bytes`; without, a first batch that
+    /// does not fit gives an empty slice, as nobody can use a piece of it. Empty too if `offset` is at or above the
+    /// bound but not above the log end.
     pub fn read(
         &self,
         offset: i64,
@@ -45,9 +46,12 @@ impl Log {
         if found.base_offset >= bound {
             return self.empty_slice(offset);
         }
+        let first_bytes = (found.end - found.position) as usize;
+        if max_bytes < first_bytes && !min_one_batch {
+            return self.empty_slice(offset);
+        }
         let end_of_segment = self.segments.get(at + 1).map_or(self.log_end_offset, Segment::base_offset);
-        let limit =
-            if min_one_batch { max_bytes.max((found.end - found.position) as usize) } else { max_bytes };
+        let limit = max_bytes.max(first_bytes);
         let mut end = segment.size();
         let mut upper_offset = end_of_segment;
         if bound < end_of_segment {
