@@ -106,6 +106,8 @@ fn run(log: &mut Log, model: &mut Model, op: &Op, dir: &std::path::Path, config:
                 while let Some((base, ..)) = model.batches.pop_if(|(_, last, _)| *last >= to) {
                     model.end = model.end.min(base);
                 }
+                // The batch that held the start may have gone as a whole.
+                model.start = model.start.min(model.end);
             }
             if to <= model.start {
                 // The log was emptied, or cut to its start.
