@@ -106,8 +106,6 @@ fn run(log: &mut Log, model: &mut Model, op: &Op, dir: &std::path::Path, config:
                 while let Some((base, ..)) = model.batches.pop_if(|(_, last, _)| *last >= to) {
                     model.end = model.end.min(base);
                 }
-                // The batch that held the start may have gone as a whole.
-                model.start = model.start.min(model.end);
             }
             if to <= model.start {
                 // The log was emptied, or cut to its start.
@@ -116,6 +114,8 @@ fn run(log: &mut Log, model: &mut Model, op: &Op, dir: &std::path::Path, config:
                 assert_eq!(model.start, model.end);
                 model.batches.retain(|(_, last, _)| *last < model.end);
             }
+            // The batch that held the start may have gone as a whole.
+            model.start = model.start.min(model.end);
             assert_eq!(log.log_end_offset(), model.end);
             // A gap at the start of the log is left out.
             if model.batches.is_empty() {
