@@ -1,7 +1,8 @@
 //! How quick and how small: start to accept, to the first acknowledged record, memory and processor time when idle;
 //! and the system calls of the hot path.
 //!
-//! The bars are those of the project; they hold for the release build on an otherwise idle machine.
+//! The bars are those of the project; they hold for the release build on an otherwise idle machine, and are asserted
+//! by `cargo xtask bench startup` only: a test must not depend on what else the machine does.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,7 +54,8 @@ fn first_record_and_idle() {
     println!(
         "start to accept {accept:?}, to the first acknowledged record {record:?}; idle {resident} KiB, {busy:.3} % of a core"
     );
-    if is_ours() {
+    // Time is judged by `cargo xtask bench startup` alone, which runs on a machine that does nothing else.
+    if is_ours() && std::env::var_os("MINIKAFKA_JUDGE_TIMES").is_some() {
         assert!(accept <= Duration::from_millis(15), "accepts after {accept:?}");
         assert!(record <= Duration::from_millis(60), "first record after {record:?}");
         assert!(resident <= 12 * 1024, "{resident} KiB when idle");
