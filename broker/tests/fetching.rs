@@ -247,3 +247,26 @@ async fn read_committed_on_a_log_of_apache_kafka() {
     assert_eq!((last_stable, partition.high_watermark, aborted), (9, 9, vec![(1, 4)]));
     broker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_topics_in_one_metadata_request_are_described_once() {
+    let broker = TestBroker::start().await;
+    broker.create_topic("t", 1).await;
+    let mut client = Client::connect(broker.address()).await;
+    let topic = protocol::messages::metadata_request::MetadataRequestTopic::default()
+        .with_name(Some(topic_name("t")));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![topic.clone(); 1000]))
+        .with_allow_auto_topic_creation(false);
+    let response: MetadataResponse = client.call(ApiKey::METADATA, 9, &request).await;
+    assert_eq!(response.topics.len(), 1);
+    let by_id = MetadataRequest::default()
+        .with_topics(Some(vec![topic.with_topic_id(broker.topic_id("t"))]))
+        .with_allow_auto_topic_creation(false);
+    let response: MetadataResponse = client.call(ApiKey::METADATA, 10, &by_id).await;
+    let code = ErrorCode(response.topics[0].error_code);
+    assert_eq!((code, response.controller_id.0), (ErrorCode::INVALID_REQUEST, -1));
+    let response: MetadataResponse = client.call(ApiKey::METADATA, 12, &by_id).await;
+    assert_eq!((response.topics[0].error_code, response.controller_id.0), (0, 1));
+    broker.stop().await;
+}
