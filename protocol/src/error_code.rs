@@ -51,7 +51,7 @@ error_codes! {
     0, NONE, final, "No error.";
     1, OFFSET_OUT_OF_RANGE, final, "The offset is outside the range that the partition holds.";
     2, CORRUPT_MESSAGE, retriable, "A record batch is corrupt: its checksum, size or key is not valid.";
-    3, UNKNOWN_TOPIC_OR_PARTITION, retriable, "This server does not host the topic partition.";
+    3, UNKNOWN_TOPIC_OR_PARTITION, retriable, "This server does not host this topic-partition.";
     4, INVALID_FETCH_SIZE, final, "The fetch size is not valid.";
     5, LEADER_NOT_AVAILABLE, retriable, "The partition has no leader at present.";
     6, NOT_LEADER_OR_FOLLOWER, retriable, "This broker does not lead, or does not hold, the partition.";
@@ -90,7 +90,7 @@ error_codes! {
     39, INVALID_REPLICA_ASSIGNMENT, final, "The replica assignment is not valid.";
     40, INVALID_CONFIG, final, "The configuration is not valid.";
     41, NOT_CONTROLLER, retriable, "This node is not the active controller.";
-    42, INVALID_REQUEST, final, "The request is malformed or does not make sense.";
+    42, INVALID_REQUEST, final, "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
     43, UNSUPPORTED_FOR_MESSAGE_FORMAT, final, "The partition's message format does not support the request.";
     44, POLICY_VIOLATION, final, "A policy of this cluster forbids the request.";
     45, OUT_OF_ORDER_SEQUENCE_NUMBER, final, "The producer's sequence number is out of order.";
@@ -148,7 +148,7 @@ error_codes! {
     97, PRINCIPAL_DESERIALIZATION_FAILURE, final, "The principal of a forwarded request could not be read.";
     98, SNAPSHOT_NOT_FOUND, final, "No such snapshot.";
     99, POSITION_OUT_OF_RANGE, final, "The position is outside the snapshot.";
-    100, UNKNOWN_TOPIC_ID, retriable, "This server does not host the topic id.";
+    100, UNKNOWN_TOPIC_ID, retriable, "This server does not host this topic ID.";
     101, DUPLICATE_BROKER_REGISTRATION, final, "Another live broker has this id.";
     102, BROKER_ID_NOT_REGISTERED, final, "No broker with this id is registered.";
     103, INCONSISTENT_TOPIC_ID, retriable, "The log belongs to another topic id.";
