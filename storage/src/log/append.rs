@@ -66,7 +66,7 @@ impl Log {
             self.producers.states.prepare(records, ProducerArgs { origin: args.origin, guard: None })?;
         let update = match checked {
             Prepared::Update(update) => update,
-            Prepared::Duplicate(batch) => return Ok(self.duplicate(batch, summary)),
+            Prepared::Duplicate(batch) => return Ok(self.duplicate(batch)),
         };
         self.check_size(summary)?;
         self.assign_leader_epoch(args.leader_epoch, summary.first_offset)?;
@@ -75,13 +75,14 @@ impl Log {
         Ok(info)
     }
 
-    /// The answer to a batch that was sent before.
-    fn duplicate(&self, batch: BatchMetadata, summary: Summary) -> AppendInfo {
+    /// The answer to a batch that was sent before. Kafka gives its timestamp for an append time here, whatever the
+    /// log's timestamps are.
+    fn duplicate(&self, batch: BatchMetadata) -> AppendInfo {
         AppendInfo {
             first_offset: batch.first_offset(),
             last_offset: batch.last_offset,
             max_timestamp: batch.timestamp,
-            log_append_time: if summary.log_append_time >= 0 { batch.timestamp } else { -1 },
+            log_append_time: batch.timestamp,
             log_start_offset: self.log_start_offset,
             duplicate: true,
             rolled_at: None,
