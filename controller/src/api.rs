@@ -73,7 +73,7 @@ pub(crate) async fn handle(
 ) -> Result<Answer, InvalidRequest> {
     let (key, version) = (header.api_key, header.api_version);
     if key == ApiKey::API_VERSIONS {
-        return Ok(api_versions::answer(controller, header, &body));
+        return api_versions::answer(controller, header, &body);
     }
     if !is_served(key) || !is_taken(Listener::Controller, key, version) {
         return Err(invalid(header, "not served by a controller"));

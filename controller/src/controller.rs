@@ -278,7 +278,7 @@ impl<S: MetadataStore> Controller<S> {
             if self.active.is_some() {
                 self.decide(&Event::Request { version, request }, Some(reply))?;
             } else {
-                send(reply, refuse(&request, &not_controller()), -1);
+                send(reply, refuse(version, &request, &not_controller()), -1);
             }
             if left > 0 {
                 next = self.setup.commands.try_recv().ok();
@@ -307,8 +307,8 @@ impl<S: MetadataStore> Controller<S> {
             Ok(last_offset) => last_offset,
             Err(error) => {
                 tracing::warn!(%error, "A decision was not written");
-                if let (Some(reply), Event::Request { request, .. }) = (reply, event) {
-                    send(reply, refuse(request, &append_error(error)), -1);
+                if let (Some(reply), Event::Request { version, request }) = (reply, event) {
+                    send(reply, refuse(*version, request, &append_error(error)), -1);
                 }
                 return Ok(());
             }

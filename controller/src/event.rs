@@ -93,6 +93,17 @@ macro_rules! apis {
         }
 
         impl Request {
+            /// How long the client waits, for the requests whose time Kafka lets run out, milliseconds.
+            pub fn timeout_ms(&self) -> Option<i32> {
+                match self {
+                    Self::CreateTopics(request) => Some(request.timeout_ms),
+                    Self::DeleteTopics(request) => Some(request.timeout_ms),
+                    Self::CreatePartitions(request) => Some(request.timeout_ms),
+                    Self::ElectLeaders(request) => Some(request.timeout_ms),
+                    _ => None,
+                }
+            }
+
             /// Name of the API.
             pub fn name(&self) -> &'static str {
                 match self { $( Self::$name(_) => stringify!($name), )+ }

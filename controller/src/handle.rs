@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use metadata::MetadataImage;
 use parking_lot::Mutex;
+use protocol::ErrorCode;
 use protocol::request::RequestHeader;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api;
+use crate::api_error::ApiError;
 use crate::controller::{Answered, Command, LeaderAndEpoch, not_controller};
 use crate::event::{Request, Response};
 use crate::publisher::{Publisher, Subscription};
@@ -80,7 +82,11 @@ impl ControllerHandle {
     ///
     /// The answer comes when all that it rests on is committed, with the offset of the last such record.
     pub async fn submit(&self, version: i16, request: Request) -> (Response, i64) {
-        let refused = refuse(&request, &not_controller());
+        if request.timeout_ms().is_some_and(|timeout| timeout <= 0) {
+            let error = ApiError { code: ErrorCode::REQUEST_TIMED_OUT, message: None };
+            return (refuse(version, &request, &error), -1);
+        }
+        let refused = refuse(version, &request, &not_controller());
         let (reply, answered) = oneshot::channel();
         // Waits while the queue is full: connections then stop reading.
         if self.shared.commands.send(Command { version, request, reply }).await.is_err() {

@@ -4,20 +4,22 @@ use protocol::messages::alter_configs_response::AlterConfigsResourceResponse as 
 use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use protocol::messages::create_topics_response::CreatableTopicResult;
 use protocol::messages::delete_topics_response::DeletableTopicResult;
+use protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{
     AllocateProducerIdsResponse, AlterConfigsResponse, AlterPartitionReassignmentsResponse,
     AlterPartitionResponse, AssignReplicasToDirsResponse, BrokerHeartbeatResponse,
     BrokerRegistrationResponse, ControllerRegistrationResponse, CreatePartitionsResponse,
-    CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse, IncrementalAlterConfigsResponse,
-    ListPartitionReassignmentsResponse, UnregisterBrokerResponse, UpdateFeaturesResponse,
+    CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse,
+    IncrementalAlterConfigsResponse, ListPartitionReassignmentsResponse, UnregisterBrokerResponse,
+    UpdateFeaturesResponse,
 };
 
 use crate::api_error::ApiError;
 use crate::event::{Request, Response};
 
 /// Answers `request` with `error` in the places where its answer has room for one.
-pub(crate) fn refuse(request: &Request, error: &ApiError) -> Response {
+pub(crate) fn refuse(version: i16, request: &Request, error: &ApiError) -> Response {
     let (code, message) = (error.code(), error.wire_message());
     match request {
         Request::CreateTopics(request) => {
@@ -26,6 +28,7 @@ pub(crate) fn refuse(request: &Request, error: &ApiError) -> Response {
                     .with_name(topic.name.clone())
                     .with_error_code(code)
                     .with_error_message(message.clone())
+                    .with_configs(Some(Vec::new()))
             });
             CreateTopicsResponse::default().with_topics(results.collect()).into()
         }
@@ -71,12 +74,35 @@ pub(crate) fn refuse(request: &Request, error: &ApiError) -> Response {
             });
             IncrementalAlterConfigsResponse::default().with_responses(results.collect()).into()
         }
-        other => refuse_at_top_level(other, error),
+        Request::ElectLeaders(request) => refuse_elections(version, request, error).into(),
+        other => refuse_at_top_level(version, other, error),
     }
 }
 
+/// ElectLeaders: the error at top level, which version 0 has not, and for each partition that is named.
+pub(crate) fn refuse_elections(
+    version: i16,
+    request: &ElectLeadersRequest,
+    error: &ApiError,
+) -> ElectLeadersResponse {
+    let topics = request.topic_partitions.iter().flatten().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            PartitionResult::default()
+                .with_partition_id(*partition)
+                .with_error_code(error.code())
+                .with_error_message(error.wire_message())
+        });
+        ReplicaElectionResult::default()
+            .with_topic(topic.topic.clone())
+            .with_partition_result(partitions.collect())
+    });
+    ElectLeadersResponse::default()
+        .with_error_code(if version >= 1 { error.code() } else { 0 })
+        .with_replica_election_results(topics.collect())
+}
+
 /// For answers with a top-level error.
-fn refuse_at_top_level(request: &Request, error: &ApiError) -> Response {
+fn refuse_at_top_level(version: i16, request: &Request, error: &ApiError) -> Response {
     let (code, message) = (error.code(), error.wire_message());
     match request {
         Request::BrokerRegistration(_) => {
@@ -96,7 +122,6 @@ fn refuse_at_top_level(request: &Request, error: &ApiError) -> Response {
             ControllerRegistrationResponse::default().with_error_code(code).with_error_message(message).into()
         }
         Request::AlterPartition(_) => AlterPartitionResponse::default().with_error_code(code).into(),
-        Request::ElectLeaders(_) => ElectLeadersResponse::default().with_error_code(code).into(),
         Request::AlterPartitionReassignments(_) => AlterPartitionReassignmentsResponse::default()
             .with_error_code(code)
             .with_error_message(message)
@@ -112,6 +137,7 @@ fn refuse_at_top_level(request: &Request, error: &ApiError) -> Response {
         | Request::DeleteTopics(_)
         | Request::CreatePartitions(_)
         | Request::AlterConfigs(_)
-        | Request::IncrementalAlterConfigs(_) => refuse(request, error),
+        | Request::IncrementalAlterConfigs(_)
+        | Request::ElectLeaders(_) => refuse(version, request, error),
     }
 }

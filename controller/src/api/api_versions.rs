@@ -5,6 +5,7 @@
 //! - v4: features with a minimum of 0 are named (KIP-1022).
 
 use bytes::{Bytes, BytesMut};
+use protocol::ErrorCode;
 use protocol::features::{FEATURES, FinalizedFeature};
 use protocol::messages::ApiVersionsRequest;
 use protocol::request::RequestHeader;
@@ -12,17 +13,20 @@ use protocol::versions::{
     ApiKey, FeaturesAnswer, Listener, is_software_name, is_taken, put_api_versions, put_api_versions_error,
     put_api_versions_unsupported,
 };
-use protocol::{Decodable, ErrorCode};
 
-use super::is_served;
-use crate::handle::{Answer, ControllerHandle};
+use super::{decode, invalid, is_served};
+use crate::handle::{Answer, ControllerHandle, InvalidRequest};
 
-pub(super) fn answer(controller: &ControllerHandle, header: &RequestHeader, body: &Bytes) -> Answer {
+pub(super) fn answer(
+    controller: &ControllerHandle,
+    header: &RequestHeader,
+    body: &Bytes,
+) -> Result<Answer, InvalidRequest> {
     let (version, correlation_id) = (header.api_version, header.correlation_id);
     let mut out = BytesMut::new();
     if !is_taken(Listener::Controller, ApiKey::API_VERSIONS, version) {
         put_api_versions_unsupported(correlation_id, &mut out);
-    } else if !is_well_formed(version, body) {
+    } else if !has_software_name(header, body)? {
         put_api_versions_error(version, correlation_id, ErrorCode::INVALID_REQUEST, &mut out);
     } else {
         let image = controller.image();
@@ -32,16 +36,17 @@ pub(super) fn answer(controller: &ControllerHandle, header: &RequestHeader, body
         let features = FeaturesAnswer { supported: &FEATURES, finalized: &finalized, finalized_epoch };
         put_api_versions(Listener::Controller, version, correlation_id, is_served, &features, &mut out);
     }
-    Answer { bytes: out.freeze(), committed_offset: -1 }
+    Ok(Answer { bytes: out.freeze(), committed_offset: -1 })
 }
 
-fn is_well_formed(version: i16, body: &Bytes) -> bool {
+/// Whether the client names itself as it must from version 3 on; an error if the request cannot be read.
+fn has_software_name(header: &RequestHeader, body: &Bytes) -> Result<bool, InvalidRequest> {
+    let version = header.api_version;
     if version < 3 {
-        return true;
+        return Ok(true);
     }
-    let checked = protocol::guard::check(ApiKey::API_VERSIONS, version, body).is_ok();
-    let request = checked.then(|| ApiVersionsRequest::decode(&mut body.clone(), version).ok()).flatten();
-    request.is_some_and(|request| {
-        is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version)
-    })
+    protocol::guard::check(ApiKey::API_VERSIONS, version, body).map_err(|error| invalid(header, error))?;
+    let request: ApiVersionsRequest = decode(header, body.clone())?;
+    let named = [&request.client_software_name, &request.client_software_version];
+    Ok(named.into_iter().all(|name| is_software_name(name)))
 }

@@ -28,13 +28,15 @@ pub(super) fn answer(
             ErrorCode::MISMATCHED_ENDPOINT_TYPE,
             "The request was sent to an endpoint of type CONTROLLER, but we wanted an endpoint of type BROKER",
         )),
-        _ => Some(ApiError::new(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, "Unsupported endpoint type")),
+        other => {
+            let message = format!("Unsupported endpoint type {other}");
+            Some(ApiError::new(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, message))
+        }
     };
     if let Some(error) = error {
         let response = DescribeClusterResponse::default()
             .with_error_code(error.code())
-            .with_error_message(error.wire_message())
-            .with_endpoint_type(request.endpoint_type);
+            .with_error_message(error.wire_message());
         return encode(header, &response);
     }
     let shared = controller.shared();

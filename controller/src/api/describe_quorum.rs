@@ -1,6 +1,6 @@
 //! DescribeQuorum (key 55), versions 0-2: the state of the Raft quorum (KIP-595, KIP-836).
 //!
-//! - Only `__cluster_metadata` partition 0 is known; anything else is UNKNOWN_TOPIC_OR_PARTITION at top level.
+//! - Only `__cluster_metadata` partition 0 is known; anything else is UNKNOWN_TOPIC_OR_PARTITION for each partition.
 //! - A node that does not lead answers NOT_LEADER_OR_FOLLOWER for the partition.
 //! - v1: time of the last fetch and of being caught up. v2: directory ids, error messages, listeners of the voters.
 
@@ -28,9 +28,7 @@ pub(super) async fn answer(
         _ => false,
     };
     if !known {
-        let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        let response = DescribeQuorumResponse::default().with_error_code(code.code());
-        return encode(header, &response);
+        return encode(header, &unknown(header.api_version, &request));
     }
     let (version, mut response) = (header.api_version, DescribeQuorumResponse::default());
     let partition = match controller.describe_quorum().await {
@@ -65,6 +63,21 @@ pub(super) async fn answer(
     response.topics =
         vec![TopicData::default().with_topic_name(topic_name()).with_partitions(vec![partition])];
     encode(header, &response)
+}
+
+fn unknown(version: i16, request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
+    let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let message = (version >= 2).then(|| StrBytes::from_static_str(code.message()));
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| {
+            PartitionData::default()
+                .with_partition_index(partition.partition_index)
+                .with_error_code(code.code())
+                .with_error_message(message.clone())
+        });
+        TopicData::default().with_topic_name(topic.topic_name.clone()).with_partitions(partitions.collect())
+    });
+    DescribeQuorumResponse::default().with_topics(topics.collect())
 }
 
 fn replica_state(version: i16, replica: &ReplicaDescription) -> ReplicaState {

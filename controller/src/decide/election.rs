@@ -13,6 +13,7 @@ use super::partition_change::{Election, PartitionChange};
 use super::topics::topic_name;
 use crate::api_error::{ApiError, code_and_message};
 use crate::event::Decision;
+use crate::refusal::refuse_elections;
 
 /// The most elections of one round, so that a large cluster is rebalanced in steps.
 const MAX_ELECTIONS_PER_ROUND: usize = 1_000;
@@ -21,9 +22,10 @@ pub(super) fn elect_leaders(view: View<'_>, request: &ElectLeadersRequest) -> De
     let election = match request.election_type {
         0 => Election::Preferred,
         1 => Election::Unclean,
-        _ => {
-            let code = ErrorCode::INVALID_REQUEST.code();
-            return Decision::reply(ElectLeadersResponse::default().with_error_code(code));
+        other => {
+            let error = ApiError::new(ErrorCode::INVALID_REQUEST, format!("Unknown election type {other}"));
+            // Version 0 has no election type: there is a top-level error where this can happen.
+            return Decision::reply(refuse_elections(1, request, &error));
         }
     };
     let mut records = Vec::new();

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use metadata::image::resource_type;
-use protocol::ErrorCode;
 use protocol::features::{ELR_VERSION, KRAFT_VERSION, METADATA_VERSION, MetadataVersion, feature};
 use protocol::messages::update_features_request::FeatureUpdateKey;
 use protocol::messages::update_features_response::UpdatableFeatureResult;
 use protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use protocol::records::{ConfigRecord, FeatureLevelRecord, Record};
+use protocol::{ErrorCode, StrBytes};
 
 use super::{View, configs};
 use crate::api_error::{ApiError, code_and_message};
@@ -49,7 +49,9 @@ pub(super) fn update(view: View<'_>, version: i16, request: &UpdateFeaturesReque
     let mut response = UpdateFeaturesResponse::default().with_error_code(code).with_error_message(message);
     if version < 2 && code == 0 {
         let results = request.feature_updates.iter().map(|update| {
-            UpdatableFeatureResult::default().with_feature(update.feature.clone()).with_error_message(None)
+            // Apache Kafka has a word for no error here.
+            let message = Some(StrBytes::from_static_str(ErrorCode::NONE.name()));
+            UpdatableFeatureResult::default().with_feature(update.feature.clone()).with_error_message(message)
         });
         response.results = results.collect();
     }

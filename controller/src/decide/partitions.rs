@@ -53,7 +53,7 @@ fn grow(
     limit: usize,
 ) -> Result<Vec<Record>, ApiError> {
     let name = request.name.as_str();
-    let unknown = || ApiError::of(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    let unknown = || ApiError { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message: None };
     let topic = view.image.topics.by_name(name).ok_or_else(unknown)?;
     let current = topic.partitions.len();
     let wanted = usize::try_from(request.count).unwrap_or(0);

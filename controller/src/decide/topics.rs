@@ -267,10 +267,17 @@ pub(super) fn delete(view: View<'_>, version: i16, request: &DeleteTopicsRequest
     let mut deleted = BTreeSet::new();
     let mut response = DeleteTopicsResponse::default();
     for ((name, id), times) in asked {
+        let mut id = id;
         let result = check_deletion(view, version, name, id, times).and_then(|topic| {
+            if deleted.insert(topic.id) {
+                return Ok(topic);
+            }
+            // Named by its id as well: neither entry deletes it, and one answer is for both.
+            id = topic.id;
+            deleted.remove(&id);
+            response.responses.retain(|earlier| earlier.topic_id != id);
             let message = "The provided topic name maps to an ID that was already supplied.";
-            let again = ApiError::new(ErrorCode::INVALID_REQUEST, message);
-            if deleted.insert(topic.id) { Ok(topic) } else { Err(again) }
+            Err(ApiError::new(ErrorCode::INVALID_REQUEST, message))
         });
         let (code, message) = code_and_message(&result);
         let found = result.ok();
