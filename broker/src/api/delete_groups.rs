@@ -1,5 +1,7 @@
 //! DeleteGroups (key 42), versions 0-2.
 
+use std::collections::HashSet;
+
 use protocol::messages::delete_groups_response::DeletableGroupResult;
 use protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
@@ -10,8 +12,10 @@ pub(crate) fn handle(
     groups: &GroupCoordinator,
     _version: i16,
     _client: ClientContext<'_>,
-    request: DeleteGroupsRequest,
+    mut request: DeleteGroupsRequest,
 ) -> Reply<DeleteGroupsResponse> {
+    let mut seen = HashSet::new();
+    request.groups_names.retain(|group| seen.insert(group.clone()));
     let deletions = request.groups_names.into_iter().map(|group_id| {
         groups.delete_group(&group_id).map(move |deleted| {
             let error = deleted.err().unwrap_or_default();

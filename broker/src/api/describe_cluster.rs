@@ -12,6 +12,7 @@ use crate::context::Context;
 
 /// The endpoint type that a broker listener serves.
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 /// Names the brokers that are reachable by the listener of the request.
 pub(crate) async fn handle(
@@ -19,6 +20,14 @@ pub(crate) async fn handle(
     client: Client,
     request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
+    if client.version >= 1 && !matches!(request.endpoint_type, BROKERS | CONTROLLERS) {
+        return DescribeClusterResponse::default()
+            .with_error_code(ErrorCode::UNSUPPORTED_ENDPOINT_TYPE.code())
+            .with_error_message(Some(StrBytes::from_string(format!(
+                "Unsupported endpoint type {}",
+                request.endpoint_type
+            ))));
+    }
     if client.version >= 1 && request.endpoint_type != BROKERS {
         return DescribeClusterResponse::default()
             .with_error_code(ErrorCode::MISMATCHED_ENDPOINT_TYPE.code())

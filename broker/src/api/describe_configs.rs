@@ -38,12 +38,11 @@ pub(crate) fn answer(
 ) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
         let result = match entries(image, node_id, fixed, resource) {
-            Ok(entries) => DescribeConfigsResult::default().with_configs(
-                entries.into_iter().map(|entry| to_wire(entry, request.include_synonyms)).collect(),
-            ),
+            Ok(entries) => DescribeConfigsResult::default()
+                .with_configs(entries.into_iter().map(|entry| to_wire(entry, request)).collect()),
             Err((code, message)) => DescribeConfigsResult::default()
                 .with_error_code(code)
-                .with_error_message(Some(message).filter(|m| !m.is_empty()).map(StrBytes::from_string)),
+                .with_error_message(Some(StrBytes::from_string(message))),
         };
         result.with_resource_type(resource.resource_type).with_resource_name(resource.resource_name.clone())
     });
@@ -70,7 +69,7 @@ fn entries(
         Some(ResourceType::Topic) => {
             validate_topic_name(name).map_err(|e: ConfigError| (e.code(), e.to_string()))?;
             if image.topics.by_name(name).is_none() {
-                // Kafka sends no message with this one.
+                // Kafka sends an empty message with this one.
                 return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.code(), String::new()));
             }
             Ok(describe::topic(&own, &layers, only))
@@ -93,7 +92,7 @@ fn entries(
         Some(ResourceType::ClientMetrics) => Ok(describe::client_metrics(&own, &layers, only)),
         Some(ResourceType::Group) if name.is_empty() => invalid("Group name must not be empty".to_owned()),
         Some(ResourceType::Group) => Ok(describe::group(&own, &layers, only)),
-        None => invalid(format!("Unsupported resource type: {}", resource.resource_type)),
+        None => invalid(ErrorCode::INVALID_REQUEST.message().to_owned()),
     }
 }
 
@@ -120,14 +119,14 @@ fn loggers(only: Option<&[&str]>) -> Vec<ConfigEntry> {
     }]
 }
 
-fn to_wire(entry: ConfigEntry, with_synonyms: bool) -> DescribeConfigsResourceResult {
+fn to_wire(entry: ConfigEntry, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
     let synonym = |synonym: ConfigSynonym| {
         DescribeConfigsSynonym::default()
             .with_name(StrBytes::from_string(synonym.name))
             .with_value(synonym.value.map(StrBytes::from_string))
             .with_source(synonym.source.code())
     };
-    let synonyms = if with_synonyms { entry.synonyms } else { Vec::new() };
+    let synonyms = if request.include_synonyms { entry.synonyms } else { Vec::new() };
     DescribeConfigsResourceResult::default()
         .with_name(StrBytes::from_string(entry.name))
         .with_value(entry.value.map(StrBytes::from_string))
@@ -136,6 +135,7 @@ fn to_wire(entry: ConfigEntry, with_synonyms: bool) -> DescribeConfigsResourceRe
         .with_is_sensitive(entry.is_sensitive)
         .with_synonyms(synonyms.into_iter().map(synonym).collect())
         .with_config_type(entry.kind.map_or(0, Kind::code))
+        .with_documentation(request.include_documentation.then(StrBytes::default))
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use protocol::ErrorCode;
+use metadata::config::alter::validate_topic_name;
 use protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
+use protocol::{ErrorCode, StrBytes};
 
 use crate::api::Client;
 use crate::context::Context;
@@ -15,17 +16,28 @@ pub(crate) async fn handle(
     _client: Client,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
+    let image = ctx.metadata.image();
     let topics = request
         .topics
         .iter()
         .map(|topic| {
+            let known = image.topics.by_name(&topic.name.0).is_some();
             let partitions = topic
                 .partition_indexes
                 .iter()
                 .map(|index| {
                     let response = PartitionResponse::default().with_partition_index(*index);
+                    if let Err(refused) = validate_topic_name(&topic.name.0) {
+                        return response
+                            .with_error_code(refused.code())
+                            .with_error_message(Some(StrBytes::from_string(refused.to_string())));
+                    }
                     match producers(&ctx, &topic.name.0, *index) {
                         Ok(producers) => response.with_active_producers(producers),
+                        // A topic that is not there at all is told with the error's own words.
+                        Err(error) if !known => response
+                            .with_error_code(error.code())
+                            .with_error_message(Some(StrBytes::from_static_str(error.message()))),
                         Err(error) => response.with_error_code(error.code()),
                     }
                 })

@@ -12,7 +12,7 @@ use protocol::messages::{
 use protocol::{ErrorCode, StrBytes};
 
 use crate::api::Client;
-use crate::api::metadata::NO_AUTHORIZED_OPERATIONS;
+use crate::api::metadata::{NO_AUTHORIZED_OPERATIONS, TOPIC_OPERATIONS};
 use crate::auto_topics;
 use crate::context::Context;
 use crate::metadata_cache::is_internal;
@@ -26,6 +26,9 @@ pub(crate) async fn handle(
     _client: Client,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
+    if let Some(refused) = refuse_cursor(&request) {
+        return refused;
+    }
     let image = ctx.metadata.image();
     let mut names: Vec<StrBytes> = if request.topics.is_empty() {
         image.topics.iter().map(|t| t.name.clone()).collect()
@@ -65,6 +68,22 @@ pub(crate) async fn handle(
     response
 }
 
+/// A cursor names one of the topics that are asked for, and a partition that can be.
+fn refuse_cursor(request: &DescribeTopicPartitionsRequest) -> Option<DescribeTopicPartitionsResponse> {
+    let cursor = request.cursor.as_ref()?;
+    let asked = request.topics.is_empty() || request.topics.iter().any(|t| t.name == cursor.topic_name);
+    if asked && cursor.partition_index >= 0 {
+        return None;
+    }
+    let refused = request.topics.iter().map(|topic| {
+        DescribeTopicPartitionsResponseTopic::default()
+            .with_error_code(ErrorCode::INVALID_REQUEST.code())
+            .with_name(Some(topic.name.clone()))
+            .with_topic_authorized_operations(NO_AUTHORIZED_OPERATIONS)
+    });
+    Some(DescribeTopicPartitionsResponse::default().with_topics(refused.collect()))
+}
+
 fn missing(name: StrBytes) -> DescribeTopicPartitionsResponseTopic {
     let error = if auto_topics::is_valid_name(&name) {
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
@@ -75,7 +94,7 @@ fn missing(name: StrBytes) -> DescribeTopicPartitionsResponseTopic {
         .with_error_code(error.code())
         .with_is_internal(is_internal(&name))
         .with_name(Some(TopicName(name)))
-        .with_topic_authorized_operations(NO_AUTHORIZED_OPERATIONS)
+        .with_topic_authorized_operations(TOPIC_OPERATIONS)
 }
 
 /// One topic from partition `first` on, and the partition that the page has no room for.
@@ -115,6 +134,6 @@ fn describe(
         .with_topic_id(topic.id)
         .with_is_internal(is_internal(&topic.name))
         .with_partitions(partitions)
-        .with_topic_authorized_operations(NO_AUTHORIZED_OPERATIONS);
+        .with_topic_authorized_operations(TOPIC_OPERATIONS);
     (page, next)
 }

@@ -18,6 +18,7 @@ use crate::metadata_cache::GROUP_METADATA_TOPIC;
 /// Key types: only groups have a coordinator here so far.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 struct Found {
     error: ErrorCode,
@@ -49,21 +50,29 @@ pub(crate) async fn handle(
             .with_host(StrBytes::from_string(host))
             .with_port(port);
         return if client.version >= 1 {
-            response.with_error_message(message(found.error))
+            // Unlike the answers with many keys, these say so when there is no error.
+            let none = || Some(StrBytes::from_static_str("NONE"));
+            response.with_error_message(if found.error == ErrorCode::NONE {
+                none()
+            } else {
+                message(found.error)
+            })
         } else {
             response
         };
     }
-    let coordinators = keys.iter().map(|key| coordinator(key, find(key))).collect();
+    // Asked for before version 6 has them, or for a key of another form: Kafka has no words for it.
+    let is_share = request.key_type == SHARE;
+    let coordinators = keys.iter().map(|key| coordinator(key, find(key), is_share)).collect();
     FindCoordinatorResponse::default().with_coordinators(coordinators)
 }
 
-fn coordinator(key: &StrBytes, found: Found) -> Coordinator {
+fn coordinator(key: &StrBytes, found: Found, is_share: bool) -> Coordinator {
     let (id, host, port) = found.node.unwrap_or((-1, String::new(), -1));
     Coordinator::default()
         .with_key(key.clone())
         .with_error_code(found.error.code())
-        .with_error_message(message(found.error))
+        .with_error_message(if is_share { Some(StrBytes::default()) } else { message(found.error) })
         .with_node_id(BrokerId(id))
         .with_host(StrBytes::from_string(host))
         .with_port(port)
@@ -71,9 +80,9 @@ fn coordinator(key: &StrBytes, found: Found) -> Coordinator {
 
 fn message(error: ErrorCode) -> Option<StrBytes> {
     Some(if error == ErrorCode::NONE {
-        StrBytes::from_static_str("NONE")
+        StrBytes::default()
     } else {
-        StrBytes::from_string(error.message().to_owned())
+        StrBytes::from_static_str(error.message())
     })
 }
 

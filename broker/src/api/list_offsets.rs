@@ -51,6 +51,8 @@ pub(crate) async fn handle(
         bound,
         any_replica: request.replica_id.0 == DEBUGGING_REPLICA,
     };
+    // What is named twice is refused, once.
+    let mut refused = HashSet::new();
     let topics = request
         .topics
         .iter()
@@ -58,6 +60,10 @@ pub(crate) async fn handle(
             let partitions = topic
                 .partitions
                 .iter()
+                .filter(|p| {
+                    let key = (topic.name.clone(), p.partition_index);
+                    !duplicates.contains(&key) || refused.insert(key)
+                })
                 .map(|p| {
                     let is_duplicate = duplicates.contains(&(topic.name.clone(), p.partition_index));
                     let found = if is_duplicate {

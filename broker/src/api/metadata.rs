@@ -28,7 +28,7 @@ use crate::metadata_cache::{MetadataCache, is_internal};
 /// "Not asked for" in the authorized operations fields.
 pub(crate) const NO_AUTHORIZED_OPERATIONS: i32 = i32::MIN;
 /// Every operation on a topic, as bits (`AclEntry.supportedOperations`): no authorizer is configured.
-const TOPIC_OPERATIONS: i32 = 3576;
+pub(crate) const TOPIC_OPERATIONS: i32 = 3576;
 /// Every operation on the cluster, likewise.
 pub(crate) const CLUSTER_OPERATIONS: i32 = 8096;
 
@@ -102,6 +102,16 @@ impl Wanted {
         match &request.topics {
             None => Self::All,
             Some(topics) if topics.is_empty() && version == 0 => Self::All,
+            // One id, and only ids count.
+            Some(topics) if topics.iter().any(|t| !t.topic_id.is_nil()) => Self::Topics(
+                topics
+                    .iter()
+                    .filter(|t| !t.topic_id.is_nil())
+                    .map(|t| WantedTopic { name: None, id: t.topic_id })
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect(),
+            ),
             // Each once: a topic that is named a million times must not be described a million times.
             Some(topics) => Self::Topics(
                 topics
@@ -167,7 +177,15 @@ impl Describe<'_> {
             })
             .with_topic_id(wanted.id)
             .with_is_internal(wanted.name.as_deref().is_some_and(is_internal))
-            .with_topic_authorized_operations(NO_AUTHORIZED_OPERATIONS)
+            .with_topic_authorized_operations(self.operations())
+    }
+
+    fn operations(&self) -> i32 {
+        if self.request.include_topic_authorized_operations {
+            TOPIC_OPERATIONS
+        } else {
+            NO_AUTHORIZED_OPERATIONS
+        }
     }
 
     fn topic(&self, topic: &TopicImage) -> MetadataResponseTopic {
@@ -176,11 +194,7 @@ impl Describe<'_> {
             .with_topic_id(topic.id)
             .with_is_internal(is_internal(&topic.name))
             .with_partitions(topic.partitions.iter().map(|(id, p)| self.partition(topic, *id, p)).collect())
-            .with_topic_authorized_operations(if self.request.include_topic_authorized_operations {
-                TOPIC_OPERATIONS
-            } else {
-                NO_AUTHORIZED_OPERATIONS
-            })
+            .with_topic_authorized_operations(self.operations())
     }
 
     fn partition(&self, topic: &TopicImage, id: i32, p: &PartitionRegistration) -> MetadataResponsePartition {

@@ -48,7 +48,8 @@ fn response(
     request: &OffsetDeleteRequest,
     mut codes: impl Iterator<Item = ErrorCode>,
 ) -> OffsetDeleteResponse {
-    let topics = request.topics.iter().map(|topic| {
+    let named = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = named.map(|topic| {
         let partitions = topic.partitions.iter().zip(codes.by_ref()).map(|(partition, code)| {
             OffsetDeleteResponsePartition::default()
                 .with_partition_index(partition.partition_index)

@@ -159,11 +159,10 @@ fn produce(
     };
     if crate::metadata_cache::is_internal(&partition.name.topic) && client_id != ADMIN_CLIENT_ID {
         result.error = ErrorCode::INVALID_TOPIC_EXCEPTION;
-        result.message = Some(format!("Cannot append to internal topic {}", partition.name.topic));
         return result;
     }
     let Some(records) = data.records.and_then(|range| frame.get_mut(range)) else {
-        result.fail(ErrorCode::INVALID_RECORD, "Record batch has no records");
+        result.error = ErrorCode::INVALID_RECORD;
         return result;
     };
     let mut append = |records| append(ctx, version, acks, &partition, records, &mut result);
@@ -194,13 +193,15 @@ fn append(
     let now_ms = clock::now_ms();
     let settings = partition.settings();
     let args = settings.validate_args(&partition.name, now_ms);
-    let checked = validate::check_request(version, records).and_then(|()| validate::validate(records, &args));
+    if let Err(refused) = validate::check_request(version, records) {
+        result.error = refused.code();
+        return;
+    }
     let mut rewritten;
-    let records = match checked {
+    let records = match validate::validate(records, &args) {
         Ok(validated) if validated.first.is_transactional() => {
             // Nobody can have begun a transaction: transactional ids are not given out yet.
-            let producer = validated.first.producer_id;
-            result.fail(ErrorCode::INVALID_TXN_STATE, format!("producer {producer} has no open transaction"));
+            result.error = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
             return;
         }
         Ok(validated) => match validated.rewritten {
@@ -235,8 +236,21 @@ fn append(
         }
         Err(error) => {
             drop(state);
-            result.fail(ctx.replicas.append_failed(partition, &error), error.to_string());
+            result.error = ctx.replicas.append_failed(partition, &error);
+            result.log_start_offset = log_start_beside(result.error, partition);
         }
+    }
+}
+
+/// The log start offset that is told beside an error: none for the errors that Kafka takes for expected ones.
+fn log_start_beside(error: ErrorCode, partition: &Partition) -> i64 {
+    match error {
+        ErrorCode::CORRUPT_MESSAGE
+        | ErrorCode::MESSAGE_TOO_LARGE
+        | ErrorCode::RECORD_LIST_TOO_LARGE
+        | ErrorCode::NOT_LEADER_OR_FOLLOWER
+        | ErrorCode::KAFKA_STORAGE_ERROR => -1,
+        _ => partition.lock().log.log_start_offset(),
     }
 }
 
@@ -308,16 +322,13 @@ impl PartitionResult {
         self.committed_at.is_none()
     }
 
-    fn fail(&mut self, error: ErrorCode, message: impl Into<String>) {
-        self.error = error;
-        self.message = Some(message.into());
-    }
-
+    /// Only records that are refused one by one come with words; the rest is told by its code, as Kafka does.
     fn refuse(&mut self, refused: &ValidateError, partition: &Partition) {
         self.error = refused.code();
-        self.message = Some(refused.to_string());
-        let errors = refused.record_errors().iter();
-        self.record_errors = errors.map(|e| (e.batch_index, e.message(&partition.name))).collect();
+        self.log_start_offset = log_start_beside(self.error, partition);
+        let errors = refused.record_errors();
+        self.message = (!errors.is_empty()).then(|| refused.to_string());
+        self.record_errors = errors.iter().map(|e| (e.batch_index, e.message(&partition.name))).collect();
     }
 }
 
@@ -325,9 +336,10 @@ fn encode(ctx: &Context, version: i16, correlation_id: i32, topics: &[TopicResul
     let flexible = version >= FLEXIBLE;
     let mark = begin_response(out, correlation_id, flexible);
     let mut w = FieldWriter::new(out.buffer(), flexible);
-    w.array(topics.len());
+    let answered = || topics.iter().filter(|topic| !topic.partitions.is_empty());
+    w.array(answered().count());
     let mut leads_elsewhere = Vec::new();
-    for topic in topics {
+    for topic in answered() {
         match (&topic.name, topic.id) {
             (Some(name), _) => w.string(name),
             (None, id) => w.uuid(id.unwrap_or_default()),

@@ -18,6 +18,9 @@ pub(crate) fn handle(
     _client: ClientContext<'_>,
     request: SyncGroupRequest,
 ) -> Reply<SyncGroupResponse> {
+    if version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        return Reply::ready(response(version, &SyncReply::error(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)));
+    }
     if request.group_id.is_empty() {
         return Reply::ready(response(version, &SyncReply::error(ErrorCode::INVALID_GROUP_ID)));
     }

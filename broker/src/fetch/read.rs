@@ -79,7 +79,10 @@ pub(crate) fn read_all(ctx: &Context, partitions: &[PartitionRequest], limits: &
                 read_one(ctx, &partition, request, limits, max_bytes, is_first)
                     .unwrap_or_else(|error| ReadResult::failed(request.key.clone(), error))
             }
-            Err(error) => ReadResult::failed(request.key.clone(), error),
+            // Nothing was read: the list is empty then, where it is null after a read that failed.
+            Err(error) => {
+                ReadResult { aborted: Some(Vec::new()), ..ReadResult::failed(request.key.clone(), error) }
+            }
         };
         left = left.saturating_sub(result.len());
         is_first &= result.len() == 0;

@@ -191,9 +191,6 @@ impl FetchSessions {
     }
 
     fn open(&self, request: SessionRequest, now_ms: i64) -> FetchContext {
-        if request.partitions.is_empty() {
-            return sessionless(request.partitions);
-        }
         let mut cache = self.cache.lock();
         if cache.len() >= self.slots && !evict(&mut cache, request.partitions.len(), now_ms) {
             return sessionless(request.partitions);

@@ -78,7 +78,7 @@ impl Shard {
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),
             metadata: if stable { member.metadata(group.protocol.as_ref()) } else { Bytes::new() },
-            assignment: if stable { member.assignment.clone() } else { Bytes::new() },
+            assignment: member.assignment.clone(),
         };
         Some(DescribedGroup {
             state: group.state().name(),
