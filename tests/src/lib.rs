@@ -17,6 +17,7 @@ pub mod kafka_tools;
 pub mod node;
 pub mod observe;
 pub mod output;
+pub mod parity;
 pub mod process;
 pub mod program;
 pub mod random;
