@@ -7,6 +7,7 @@
 //! Invariants: blocking file IO and nothing else; no clock and no random source: time and ids are arguments.
 //! No lock is held inside for long and none is needed outside other than one around each `Log`.
 
+pub mod compaction;
 pub mod config;
 pub mod dirs;
 pub mod durable;

@@ -12,6 +12,7 @@
 
 mod api;
 mod append;
+mod clean;
 mod epochs;
 mod error;
 mod flush;
@@ -30,6 +31,8 @@ pub use api::{
     AppendArgs, AppendInfo, AppendOrigin, DoomedFiles, LogSlice, OffsetPosition, OpenArgs, Quarantined,
     RecoveryReport, TimestampOffset,
 };
+#[cfg(test)]
+pub(crate) use clean::rename_all;
 pub use error::{AppendError, OpenError, ReadError, StorageError};
 pub use flush::FlushJob;
 
@@ -59,6 +62,10 @@ pub struct Log {
     unsynced_parent: bool,
     /// Counts truncations.
     generation: u64,
+    /// Below it the log was compacted.
+    clean_offset: i64,
+    /// Base offset of the cleaned segment that is being swapped in.
+    swapping: Option<i64>,
     /// A read opened a sealed segment since [`Log::release_sealed`].
     opened_sealed: AtomicBool,
 }

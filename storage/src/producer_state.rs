@@ -11,7 +11,7 @@
 //! Source: Kafka's `ProducerStateManager`, `ProducerAppendInfo`, `ProducerStateEntry`; KIP-98, KIP-890.
 
 mod append;
-mod marker;
+pub(crate) mod marker;
 mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};

@@ -69,6 +69,13 @@ impl<'a> BatchScan<'a> {
         self.next
     }
 
+    /// The batch of the last step, of a walk with [`Depth::Checked`].
+    pub(crate) fn batch_bytes(&self) -> &[u8] {
+        let start = self.position.saturating_sub(self.buffer_at) as usize;
+        let end = self.next.saturating_sub(self.buffer_at) as usize;
+        self.buffer.get(start..end).unwrap_or_default()
+    }
+
     /// Goes on elsewhere.
     pub(crate) fn seek(&mut self, position: u64) {
         self.next = position;

@@ -5,6 +5,7 @@
 //! they are first used. An index is checked when it is loaded and its entries when they are used; one that does not
 //! fit the `.log` file is written anew from it.
 
+mod cleaned;
 mod file;
 mod lookup;
 mod tail;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use protocol::batch::{self, BatchHeader};
 
+pub(crate) use cleaned::CleanedSegment;
 pub use file::SegmentFile;
 
 use crate::config::LogConfig;
@@ -83,7 +85,7 @@ impl Segment {
         if file.len().map_err(StorageError::of("stat", &path))? > 0 {
             file.set_len(0).map_err(StorageError::of("truncate", &path))?;
         }
-        let indexes = Indexes::create(&segment)?;
+        let indexes = Indexes::create(|kind| segment.path(kind))?;
         let largest = Some(Largest { timestamp: -1, offset: base_offset });
         *segment.lazy.lock() = Lazy { file: Some(Arc::new(file)), indexes: Some(indexes), largest };
         Ok(segment)
@@ -200,7 +202,7 @@ impl Segment {
     }
 
     /// Largest timestamp of the first batch, -1 if there is none.
-    fn first_timestamp(&mut self) -> Result<i64, StorageError> {
+    pub(crate) fn first_timestamp(&mut self) -> Result<i64, StorageError> {
         if let Some(timestamp) = self.first_timestamp {
             return Ok(timestamp);
         }
@@ -284,12 +286,9 @@ impl Segment {
             return Ok(());
         }
         let base_offset = self.base_offset;
-        let path = self.path(FileKind::Index);
         let lazy = self.lazy.get_mut();
         if let (Some(indexes), Some(largest)) = (&mut lazy.indexes, lazy.largest) {
-            let entry = time_entry(base_offset, largest);
-            let done = indexes.times.push(entry).and(indexes.offsets.write()).and(indexes.times.write());
-            done.map_err(StorageError::of("write", path))?;
+            indexes.complete(base_offset, largest)?;
         }
         Ok(())
     }

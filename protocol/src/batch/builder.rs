@@ -124,6 +124,12 @@ impl BatchBuilder {
         self
     }
 
+    /// Sets the largest timestamp of records that are missing (compaction); those that come count too.
+    pub fn max_timestamp(mut self, timestamp: i64) -> Self {
+        self.max_timestamp = timestamp;
+        self
+    }
+
     /// Appends a record at the next offset.
     pub fn push(&mut self, timestamp: i64, record: &RecordData<'_>) -> &mut Self {
         let delta = self.begin(self.next_offset_delta, timestamp);
@@ -148,6 +154,14 @@ impl BatchBuilder {
     pub fn push_copy(&mut self, timestamp: i64, record: &RecordRef<'_>) -> &mut Self {
         let delta = self.begin(self.next_offset_delta, timestamp);
         put_record_ref(self.next_offset_delta - 1, delta, record, &mut self.bytes);
+        self
+    }
+
+    /// Appends a record that was read, at `offset`, which must be above that of the record before.
+    pub fn push_copy_at(&mut self, offset: i64, timestamp: i64, record: &RecordRef<'_>) -> &mut Self {
+        let offset_delta = (offset - self.base_offset) as i32;
+        let delta = self.begin(offset_delta, timestamp);
+        put_record_ref(offset_delta, delta, record, &mut self.bytes);
         self
     }
 

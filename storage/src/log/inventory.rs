@@ -97,7 +97,7 @@ fn finish(dir: &Path, names: &[OsString]) -> Result<usize, StorageError> {
         }
     }
     // The highest segment is swapped first, so a `.swap` above a `.cleaned` belongs to a swap that did not happen.
-    let (dropped, swaps): (Vec<_>, Vec<_>) =
+    let (dropped, mut swaps): (Vec<_>, Vec<_>) =
         swaps.into_iter().partition(|(_, offset, _)| *offset >= smallest_cleaned);
     for (_, _, path) in dropped {
         remove(&path)?;
@@ -116,6 +116,8 @@ fn finish(dir: &Path, names: &[OsString]) -> Result<usize, StorageError> {
             }
         }
     }
+    // The `.log` goes first: once it has its name, nothing below it is taken for an old file any more.
+    swaps.sort_unstable_by_key(|(kind, ..)| *kind != FileKind::Log);
     for (kind, offset, path) in swaps {
         fs::rename(&path, dir.join(kind.name(offset))).map_err(StorageError::of("rename", &path))?;
     }

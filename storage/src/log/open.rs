@@ -84,6 +84,8 @@ impl Log {
             dir_synced: 0,
             unsynced_parent: created,
             generation: 0,
+            clean_offset: 0,
+            swapping: None,
             opened_sealed: AtomicBool::new(false),
         };
         log.restore_epochs(&found_epochs)?;

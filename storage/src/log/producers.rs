@@ -238,6 +238,19 @@ impl Log {
         self.producers.txn_indexes.remove(&base_offset);
     }
 
+    /// After a cleaned segment took the place of those at `base_offsets`.
+    pub(super) fn replace_producer_files(&mut self, base_offsets: &[i64], has_txn_index: bool) {
+        for (at, base_offset) in base_offsets.iter().enumerate() {
+            self.producers.txn_indexes.remove(base_offset);
+            if at > 0 {
+                self.producers.snapshots.remove(base_offset);
+            }
+        }
+        if has_txn_index {
+            self.producers.txn_indexes.extend(base_offsets.first());
+        }
+    }
+
     fn remove_snapshot(&mut self, offset: i64) -> Result<(), StorageError> {
         remove(&self.dir.join(FileKind::Snapshot.name(offset)))?;
         self.producers.snapshots.remove(&offset);

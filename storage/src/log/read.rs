@@ -122,7 +122,9 @@ impl Log {
                 continue;
             }
             let found = self.search(segment, segment.time_floor(timestamp)?, |header| {
-                header.max_timestamp >= timestamp && header.last_offset() >= self.log_start_offset
+                header.max_timestamp >= timestamp
+                    && header.last_offset() >= self.log_start_offset
+                    && header.records_count > 0
             })?;
             let Some((header, bytes)) = found else { continue };
             let first = first_record(&header, &bytes, |offset, at| {
@@ -150,7 +152,8 @@ impl Log {
         let Some((timestamp, at)) = best else { return Ok(None) };
         let segment = &self.segments[at];
         let start = segment.time_floor(timestamp)?;
-        let found = self.search(segment, start, |header| header.max_timestamp >= timestamp)?;
+        let found = self
+            .search(segment, start, |header| header.max_timestamp >= timestamp && header.records_count > 0)?;
         let Some((header, bytes)) = found else { return Ok(None) };
         first_record(&header, &bytes, |_, at| at >= timestamp).ok_or_else(|| corrupt(segment))
     }

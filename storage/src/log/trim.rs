@@ -56,6 +56,7 @@ impl Log {
             return self.truncate_fully_and_start_at(offset);
         }
         self.generation += 1;
+        self.cancel_swap()?;
         let mut doomed = DoomedFiles::default();
         while self.active().base_offset() >= offset && self.segments.len() > 1 {
             if let Some(segment) = self.segments.pop() {
@@ -71,6 +72,7 @@ impl Log {
         self.log_start_offset = self.log_start_offset.min(end);
         self.high_watermark = self.high_watermark.clamp(self.log_start_offset, end);
         self.recovery_point = self.recovery_point.min(end);
+        self.clean_offset = self.clean_offset.min(end);
         self.truncate_epochs_from(end)?;
         self.truncate_producers()?;
         Ok(doomed)
@@ -80,6 +82,7 @@ impl Log {
     pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<DoomedFiles, StorageError> {
         let offset = offset.max(0);
         self.generation += 1;
+        self.cancel_swap()?;
         let mut doomed = DoomedFiles::default();
         for segment in std::mem::take(&mut self.segments) {
             self.doom_segment(&segment, &mut doomed)?;
@@ -91,6 +94,7 @@ impl Log {
         self.log_end_offset = offset;
         self.high_watermark = offset;
         self.recovery_point = self.recovery_point.min(offset);
+        self.clean_offset = 0;
         self.clear_epochs()?;
         self.clear_producers(&mut doomed)?;
         Ok(doomed)
@@ -176,6 +180,7 @@ impl Log {
         if count == 0 {
             return Ok(());
         }
+        self.cancel_swap()?;
         if count == self.segments.len() {
             self.roll_at(self.log_end_offset, now_ms)?;
         }

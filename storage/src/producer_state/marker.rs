@@ -11,15 +11,15 @@ const MAX_DECOMPRESSED: usize = 64 * 1024;
 
 /// A marker.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct EndTxn {
-    pub(super) aborted: bool,
-    pub(super) coordinator_epoch: i32,
-    pub(super) timestamp: i64,
+pub(crate) struct EndTxn {
+    pub(crate) aborted: bool,
+    pub(crate) coordinator_epoch: i32,
+    pub(crate) timestamp: i64,
 }
 
 impl EndTxn {
     /// The marker in a control batch; `None` if the batch has no records.
-    pub(super) fn of(header: &BatchHeader, batch: &RawBatch<'_>) -> Result<Option<EndTxn>, ProducerError> {
+    pub(crate) fn of(header: &BatchHeader, batch: &RawBatch<'_>) -> Result<Option<EndTxn>, ProducerError> {
         if header.records_count == 0 {
             return Ok(None);
         }

@@ -1,5 +1,6 @@
 //! Finding batches in a segment, and the indexes that help with it: loading, checking, rebuilding.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::batch::BatchHeader;
@@ -23,9 +24,8 @@ pub(crate) struct Found {
 
 impl Indexes {
     /// Empty indexes with empty files.
-    pub(super) fn create(segment: &Segment) -> Result<Indexes, StorageError> {
-        let path = |kind| segment.path(kind);
-        let failed = || StorageError::of("create", segment.path(FileKind::Index));
+    pub(super) fn create(path: impl Fn(FileKind) -> PathBuf) -> Result<Indexes, StorageError> {
+        let failed = || StorageError::of("create", path(FileKind::Index));
         Ok(Indexes {
             offsets: OffsetIndex::create(path(FileKind::Index)).map_err(failed())?,
             times: TimeIndex::create(path(FileKind::TimeIndex)).map_err(failed())?,
@@ -58,6 +58,12 @@ impl Indexes {
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry += header.size() as u64;
+    }
+
+    /// Adds the final time entry and writes what is only in memory.
+    pub(super) fn complete(&mut self, segment_base: i64, largest: Largest) -> Result<(), StorageError> {
+        let done = self.times.push(time_entry(segment_base, largest)).and(self.offsets.write());
+        done.and(self.times.write()).map_err(StorageError::of("write", self.offsets.path()))
     }
 }
 
@@ -234,7 +240,7 @@ impl Segment {
 
     fn write_new_indexes(&self, lazy: &mut Lazy) -> Result<(), StorageError> {
         let file = self.file_in(lazy)?;
-        let mut indexes = Indexes::create(self)?;
+        let mut indexes = Indexes::create(|kind| self.path(kind))?;
         let mut largest = Largest { timestamp: -1, offset: self.base_offset };
         let mut scan = BatchScan::new(&file, 0, self.size, Depth::Header);
         while let Step::Batch(header) =
@@ -242,8 +248,7 @@ impl Segment {
         {
             indexes.note(self.base_offset, self.interval, &header, scan.position(), &mut largest);
         }
-        let done = indexes.times.push(time_entry(self.base_offset, largest)).and(indexes.offsets.write());
-        done.and(indexes.times.write()).map_err(StorageError::of("write", self.path(FileKind::Index)))?;
+        indexes.complete(self.base_offset, largest)?;
         lazy.indexes = Some(indexes);
         lazy.largest = Some(largest);
         Ok(())

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::hash::RandomState;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use minikafka_storage::compaction::{self, CleanArgs};
 use minikafka_storage::dirs::{Checkpoint, LogDir, read_partition_metadata};
 use minikafka_storage::names::{FileKind, PartitionDir};
-use minikafka_storage::{AppendArgs, LogConfig, OpenArgs};
+use minikafka_storage::{AppendArgs, DoomedFiles, LogConfig, OpenArgs};
 
 use super::{LEADER, NOW, open, read_all};
 
@@ -218,4 +220,55 @@ fn checkpoints_are_written_as_kafka_writes_them() {
         assert_eq!(ours, theirs);
         assert_eq!(dir.read_checkpoint(kind).unwrap(), offsets);
     }
+}
+
+/// Kafka's cleaner and ours make the same segment of the same ones: `compacted-0` holds both, the old as `.deleted`.
+#[test]
+fn compaction_writes_kafkas_bytes() {
+    let theirs: BTreeMap<&str, &Vec<u8>> = clean_files()
+        .iter()
+        .filter_map(|(path, bytes)| Some((path.strip_prefix("compacted-0/")?, bytes)))
+        .collect();
+    let temp = super::temp_dir();
+    let dir = temp.path().join("compacted-0");
+    fs::create_dir(&dir).unwrap();
+    for (name, bytes) in &theirs {
+        // The active segment, and the others as they were.
+        let active = name.starts_with("0000000000000000001") || *name == "leader-epoch-checkpoint";
+        let old = name.strip_suffix(".deleted").or(active.then_some(name));
+        if let Some(old) = old {
+            fs::write(dir.join(old), bytes).unwrap();
+        }
+    }
+    let cleaned = "00000000000000000000.log";
+    let horizon = protocol::batch::batches(theirs[cleaned])
+        .find_map(|batch| batch.unwrap().header().unwrap().delete_horizon_ms())
+        .unwrap();
+    let config = LogConfig { cleanup_compact: true, cleanup_delete: false, ..settings("compacted") };
+    let now_ms = horizon - config.delete_retention_ms;
+    let (mut log, _) = open(&dir, &config, OpenArgs { high_watermark: i64::MAX, ..OpenArgs::new_log(NOW) });
+    let cleanable = log.cleanable(now_ms).unwrap().unwrap();
+    assert_eq!((cleanable.first_dirty_offset, cleanable.first_uncleanable_offset), (0, 10));
+    let log = std::cell::RefCell::new(log);
+    let args = CleanArgs {
+        now_ms,
+        memory_bytes: 1 << 20,
+        load_factor: 0.9,
+        hashers: [RandomState::new(), RandomState::new()],
+        stop: &|| false,
+    };
+    let mut doomed = DoomedFiles::default();
+    let result = compaction::clean(|| log.borrow_mut(), &cleanable, args, &mut doomed).unwrap();
+    assert_eq!(result.end_offset, 10);
+    let ours = files(&dir);
+    let expected =
+        theirs.iter().filter(|(name, _)| FileKind::parse(name.trim_end_matches(".deleted")).is_some());
+    for (name, bytes) in expected {
+        assert_eq!(ours.get(*name), Some(*bytes), "{name}");
+    }
+    doomed.remove().unwrap();
+    log.borrow_mut().close().unwrap();
+    let left: BTreeSet<String> = files(&dir).into_keys().collect();
+    let kept = theirs.keys().filter(|name| !name.ends_with(".deleted") && **name != "partition.metadata");
+    assert_eq!(left, kept.map(|name| name.to_string()).collect());
 }
