@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::applier::{self, MetadataSource};
+use crate::cleaner;
 use crate::config::{BrokerConfig, ListenerConfig, SettingsSource, group_config};
 use crate::context::Context;
 use crate::controller_channel::ControllerChannel;
@@ -242,6 +243,7 @@ fn start_background(
     let cancelled = background.cancelled();
     background.spawn(maintenance::run(ctx.clone(), inlets.flushes, inlets.removed, cancelled));
     background.spawn(dir_assignments::run(ctx.clone(), inlets.assignments, background.cancelled()));
+    background.spawn(cleaner::run(ctx.clone(), background.cancelled()));
     background.spawn(maintenance::flush_by_time(ctx.clone(), background.cancelled()));
     let (lifecycle, cancelled) = (lifecycle.clone(), background.cancelled());
     background.spawn_on(async move { lifecycle.keep_alive(cancelled).await }, control);

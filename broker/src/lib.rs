@@ -11,6 +11,7 @@ mod api;
 mod applier;
 mod auto_topics;
 mod broker;
+mod cleaner;
 mod clock;
 pub mod config;
 mod context;

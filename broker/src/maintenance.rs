@@ -113,7 +113,7 @@ pub(crate) async fn flush_by_time(ctx: Arc<Context>, cancel: CancellationToken) 
     }
 }
 
-fn millis(ms: i64) -> Duration {
+pub(crate) fn millis(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(1).max(1))
 }
 
@@ -131,7 +131,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(e) => std::panic::resume_unwind(e.into_panic()),

@@ -63,6 +63,10 @@ pub enum Checkpoint {
 }
 
 impl Checkpoint {
+    /// All of them, in the order in which they are written at a stop.
+    pub const ALL: [Checkpoint; 4] =
+        [Checkpoint::RecoveryPoint, Checkpoint::LogStart, Checkpoint::HighWatermark, Checkpoint::Cleaner];
+
     /// The file's name.
     pub fn file_name(self) -> &'static str {
         match self {

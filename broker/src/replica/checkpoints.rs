@@ -53,6 +53,10 @@ fn offset(partition: &crate::replica::partition::Partition, kind: Checkpoint) ->
             // As Kafka: only what the name of the first segment does not say already.
             (start > state.log.first_segment_base_offset()).then_some(start)
         }
-        Checkpoint::Cleaner => None,
+        Checkpoint::Cleaner => {
+            let state = partition.lock();
+            let offset = state.log.clean_offset();
+            (state.log.config().cleanup_compact && offset > 0).then_some(offset)
+        }
     }
 }

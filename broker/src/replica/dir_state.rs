@@ -25,6 +25,7 @@ pub(crate) struct LastState {
     log_starts: HashMap<TopicPartition, i64>,
     recovery_points: HashMap<TopicPartition, i64>,
     high_watermarks: HashMap<TopicPartition, i64>,
+    clean_offsets: HashMap<TopicPartition, i64>,
 }
 
 impl DirState {
@@ -82,11 +83,21 @@ impl DirState {
         let log_starts = read(Checkpoint::LogStart);
         let recovery_points = read(Checkpoint::RecoveryPoint);
         let high_watermarks = read(Checkpoint::HighWatermark);
-        Ok(LastState { clean_shutdown, log_starts, recovery_points, high_watermarks })
+        // Without it logs are compacted from their start again.
+        let clean_offsets = self.dir.read_checkpoint(Checkpoint::Cleaner).unwrap_or_else(|e| {
+            tracing::warn!("{e}; it is begun anew");
+            HashMap::new()
+        });
+        Ok(LastState { clean_shutdown, log_starts, recovery_points, high_watermarks, clean_offsets })
     }
 }
 
 impl LastState {
+    /// Up to where one of the directory's logs was compacted.
+    pub(crate) fn clean_offset(&self, partition: &TopicPartition) -> i64 {
+        self.clean_offsets.get(partition).copied().unwrap_or(0)
+    }
+
     /// How to open one of the directory's logs.
     pub(crate) fn open_args(&self, partition: &TopicPartition, now_ms: i64) -> OpenArgs {
         let of = |map: &HashMap<TopicPartition, i64>| map.get(partition).copied().unwrap_or(0);

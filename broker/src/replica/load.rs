@@ -111,7 +111,8 @@ fn open_all(
 
 fn open(job: &Job, last: &LastState, config: &LogConfig) -> Result<FoundLog, Box<dyn std::error::Error>> {
     let topic_id = read_partition_metadata(&job.path)?;
-    let (log, report) = Log::open(&job.path, config.clone(), last.open_args(&job.name, clock::now_ms()))?;
+    let (mut log, report) = Log::open(&job.path, config.clone(), last.open_args(&job.name, clock::now_ms()))?;
+    log.set_clean_offset(last.clean_offset(&job.name));
     if report.torn_bytes > 0 {
         tracing::info!("{}: {} bytes of an unfinished append were cut off", job.name, report.torn_bytes);
     }

@@ -443,9 +443,15 @@ impl ReplicaManager {
 
     /// Writes all of them.
     pub(crate) fn write_checkpoints(&self) {
-        for kind in [Checkpoint::RecoveryPoint, Checkpoint::LogStart, Checkpoint::HighWatermark] {
+        for kind in Checkpoint::ALL {
             self.write_checkpoint(kind);
         }
+    }
+
+    /// Has the background task remove a file or folder after `delay_ms`.
+    pub(crate) fn remove_later(&self, path: PathBuf, delay_ms: i64) {
+        // The receiver is gone only while the node stops; the next start removes it.
+        let _ = self.outlets.removed.send((path, delay_ms));
     }
 
     /// Asks the background task to sync what is below `up_to`; dropped when too many wait.

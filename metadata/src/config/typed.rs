@@ -278,6 +278,14 @@ typed! {
         log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
         /// Wait before the first retention check and flush:
         log_initial_task_delay_ms: i64 = "log.initial.task.delay.ms",
+        /// Wait between looks for a log to compact, when there is none:
+        log_cleaner_backoff_ms: i64 = "log.cleaner.backoff.ms",
+        /// Bytes for the keys of a log that is compacted:
+        log_cleaner_dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size",
+        /// Whether logs are compacted:
+        log_cleaner_enable: bool = "log.cleaner.enable",
+        /// How much of the buffer for keys may be in use:
+        log_cleaner_io_buffer_load_factor: f64 = "log.cleaner.io.buffer.load.factor",
         /// Period of writing recovery points:
         log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms",
         /// Period of writing log start offsets:

@@ -32,6 +32,7 @@ pub(super) const KEYS: &[ConfigDef] = &[
     long("delete.retention.ms")
         .or("86400000")
         .at_least(0)
+        .used()
         .falls_back_to(&[same("log.cleaner.delete.retention.ms")]),
     long("file.delete.delay.ms")
         .or("60000")
@@ -60,6 +61,7 @@ pub(super) const KEYS: &[ConfigDef] = &[
     long("max.compaction.lag.ms")
         .or("9223372036854775807")
         .at_least(1)
+        .used()
         .falls_back_to(&[same("log.cleaner.max.compaction.lag.ms")]),
     int("max.message.bytes").or("1048588").at_least(0).used().falls_back_to(&[same("message.max.bytes")]),
     long("message.timestamp.after.max.ms")
@@ -80,10 +82,12 @@ pub(super) const KEYS: &[ConfigDef] = &[
     double("min.cleanable.dirty.ratio")
         .or("0.5")
         .between(0, 1)
+        .used()
         .falls_back_to(&[same("log.cleaner.min.cleanable.ratio")]),
     long("min.compaction.lag.ms")
         .or("0")
         .at_least(0)
+        .used()
         .falls_back_to(&[same("log.cleaner.min.compaction.lag.ms")]),
     int("min.insync.replicas").or("1").at_least(1).used().falls_back_to(&[same("min.insync.replicas")]),
     boolean("preallocate").or("false").falls_back_to(&[same("log.preallocate")]),
