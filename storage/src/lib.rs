@@ -2,7 +2,7 @@
 //!
 //! One [`Log`] per partition replica, made of segments (`.log`, `.index`, `.timeindex`, `.txnindex`), producer
 //! snapshots and the leader epoch file; [`dirs`] holds what is kept once per log directory (lock, `meta.properties`,
-//! offset checkpoints, clean-shutdown mark).
+//! offset checkpoints, clean-shutdown mark); [`compaction`] cleans logs whose records have keys.
 //!
 //! Invariants: blocking file IO and nothing else; no clock and no random source: time and ids are arguments.
 //! No lock is held inside for long and none is needed outside other than one around each `Log`.
