@@ -16,11 +16,13 @@ mod normal;
 mod offsets;
 mod produce;
 mod raw;
+mod replay;
 mod session;
 mod topics;
 mod versions;
 
 use crate::node::Node;
+pub use replay::{Replayed, replay};
 pub use session::Answer;
 use session::Session;
 

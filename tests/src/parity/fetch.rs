@@ -100,6 +100,13 @@ pub(super) fn script(session: &mut Session) {
             session.ask_with(version, "rack", &one(vec![at(0, 4)]).with_rack_id(s("r")), brief);
         }
     }
+    by_id(session, id);
+    sessions(session, id);
+}
+
+/// What only newer versions have: the last fetched epoch and topic ids.
+fn by_id(session: &mut Session, id: Uuid) {
+    let nil = Uuid::nil();
     session.ask_with(
         12,
         "fetched epoch 0",
@@ -130,7 +137,6 @@ pub(super) fn script(session: &mut Session) {
             brief,
         );
     }
-    sessions(session, id);
 }
 
 fn sessions(session: &mut Session, id: Uuid) {
