@@ -502,3 +502,24 @@ fn damage_is_left_as_it_is() {
     assert_eq!(fs::read(&path).unwrap(), bytes);
     bench.check_names();
 }
+
+#[test]
+fn the_last_offset_below_the_bound_stays_known() {
+    let mut bench = sealed(&[&[1]]);
+    bench.append(TRANSACTIONAL, &[Some(2), Some(3)], 0, false);
+    bench.append(-1, &[Some(4)], 0, false);
+    bench.append(TRANSACTIONAL, &[Some(5), Some(6)], 0, false);
+    bench.log.borrow_mut().roll(NOW).unwrap();
+    bench.end(TRANSACTIONAL, true);
+    // Its producer goes on, so that only the bound keeps the batch.
+    bench.append(TRANSACTIONAL, &[Some(7)], 0, false);
+    bench.end(TRANSACTIONAL, false);
+    bench.clean();
+    assert_eq!(offsets(&bench), [0, 3, 7]);
+    let bytes = read_all(&bench.log.borrow());
+    let headers = batches(&bytes).map(|batch| batch.unwrap().header().unwrap());
+    let spans: Vec<_> = headers.map(|h| (h.base_offset, h.last_offset(), h.records_count)).collect();
+    assert_eq!(spans, [(0, 0, 1), (3, 3, 1), (4, 5, 0), (6, 6, 1), (7, 7, 1), (8, 8, 1)]);
+    let found = bench.log.borrow().offset_for_timestamp(bench.now - 1).unwrap().map(|found| found.offset);
+    assert_eq!(found, Some(6), "a batch without records is passed over");
+}

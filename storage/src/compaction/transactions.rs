@@ -62,7 +62,9 @@ impl Transactions {
         match aborts {
             Some(true) => match self.aborted.remove(&header.producer_id) {
                 Some((txn, true)) => Marker::NeededAborted(txn),
-                _ => Marker::Idle,
+                // Without its index entry the data counted as committed; it must not lose its marker, or the
+                // transaction would be open again after a recovery.
+                _ => idle_unless(self.committed.remove(&header.producer_id)),
             },
             Some(false) => idle_unless(self.committed.remove(&header.producer_id)),
             None => Marker::Idle,
