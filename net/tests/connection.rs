@@ -75,7 +75,7 @@ impl Service for Echo {
 }
 
 async fn start(limits: ConnectionLimits) -> (TcpStream, Tasks) {
-    let mut file = tempfile();
+    let mut file = tempfile::tempfile().unwrap();
     let file_len = 3_000_000;
     file.write_all(&vec![7; file_len]).unwrap();
     let listener = Listener::bind("127.0.0.1", 0).await.unwrap();
@@ -84,14 +84,6 @@ async fn start(limits: ConnectionLimits) -> (TcpStream, Tasks) {
     let service = Arc::new(Echo { count: AtomicU8::new(0), file: Arc::new(file), file_len });
     tasks.spawn(listener.serve("TEST".into(), service, limits, tasks.clone()));
     (TcpStream::connect(address).await.unwrap(), tasks)
-}
-
-fn tempfile() -> std::fs::File {
-    let path = std::env::temp_dir().join(format!("minikafka-net-{}-{:p}", std::process::id(), &0));
-    let file =
-        std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-    std::fs::remove_file(path).unwrap();
-    file
 }
 
 fn frame(bytes: &[u8]) -> Vec<u8> {

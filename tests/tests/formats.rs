@@ -27,6 +27,7 @@ fn recorded(target: Target, name: &str, dir: &Path) -> Node {
     // Both must see the same whenever they look.
     node.set("log.cleaner.enable", Some("false"));
     node.set("producer.id.expiration.ms", Some("2147483647"));
+    node.set("transaction.abort.timed.out.transaction.cleanup.interval.ms", Some("2147483647"));
     node
 }
 
