@@ -204,6 +204,7 @@ impl<S: MetadataStore> Controller<S> {
             StoreEvent::Snapshot { provenance, records } => {
                 let mut image = MetadataDelta::new(MetadataImage::empty());
                 image.replay_all(&records).map_err(|error| format!("snapshot: {error}"))?;
+                image.set_kraft_version(self.store.quorum().0);
                 image.set_provenance(
                     provenance.last_offset,
                     provenance.last_epoch,
@@ -225,6 +226,7 @@ impl<S: MetadataStore> Controller<S> {
     }
 
     fn publish_committed(&mut self) {
+        self.committed.set_kraft_version(self.store.quorum().0);
         for delta in self.committed.publish() {
             self.setup.publisher.publish(delta);
         }
@@ -233,9 +235,10 @@ impl<S: MetadataStore> Controller<S> {
 
     fn activate(&mut self, epoch: i32) -> Result<(), String> {
         let now_ms = self.now_ms();
-        let tip = self.committed.clone();
+        let mut tip = self.committed.clone();
         let rules = &mut self.setup.rules;
         (rules.kraft_version, rules.quorum) = self.store.quorum();
+        tip.set_kraft_version(rules.kraft_version);
         let in_transaction = tip.in_transaction();
         tracing::info!(epoch, next_offset = tip.image().next_offset(), "Becoming the active controller");
         self.active = Some(Active {

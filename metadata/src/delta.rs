@@ -118,6 +118,14 @@ impl MetadataDelta {
         self.after.provenance = crate::image::Provenance { last_offset, last_epoch, last_timestamp_ms };
     }
 
+    /// Notes the level of `kraft.version`, which no metadata record holds.
+    pub fn set_kraft_version(&mut self, level: i16) {
+        if self.after.features.kraft_version != level {
+            self.after.features.kraft_version = level;
+            self.changes.features = true;
+        }
+    }
+
     /// Replays several records; stops at the first that does not apply.
     ///
     /// # Errors

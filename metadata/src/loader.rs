@@ -88,6 +88,11 @@ impl Loader {
         self.delta.set_provenance(offset, epoch, timestamp_ms);
     }
 
+    /// Notes the level of `kraft.version`; handed out with the next record.
+    pub fn set_kraft_version(&mut self, level: i16) {
+        self.delta.set_kraft_version(level);
+    }
+
     /// Hands out what is whole: to be called at the end of a batch.
     pub fn publish(&mut self) -> Vec<MetadataDelta> {
         if self.transaction.is_none() {
