@@ -1,4 +1,5 @@
-//! The records of `__consumer_offsets`: committed offsets, classic groups, and groups of KIP-848.
+//! The records of `__consumer_offsets`: committed offsets, classic groups, and groups of KIP-848 and KIP-932.
+//! Those of streams groups (types 17 and 19 to 23), whose APIs 4.1 does not enable, are not known here.
 //!
 //! A key is its type (an i16) and the key's fields, never flexible; a value is its version and its fields. A
 //! record without a value deletes what its key names. Types that are not known are skipped by a reader, as
@@ -10,6 +11,7 @@ use crate::wire::{DecodeError, EncodeError, Form, Reader, Wire};
 
 mod classic;
 mod consumer;
+mod share;
 
 pub use classic::{GroupMember, GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
 pub use consumer::{
@@ -21,6 +23,14 @@ pub use consumer::{
     ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMemberValue,
     ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue, PartitionRacks,
     TopicMetadata, TopicPartitions,
+};
+pub use share::{
+    ShareGroupCurrentMemberAssignmentKey, ShareGroupCurrentMemberAssignmentValue,
+    ShareGroupMemberMetadataKey, ShareGroupMemberMetadataValue, ShareGroupMetadataKey,
+    ShareGroupMetadataValue, ShareGroupStatePartitionMetadataKey, ShareGroupStatePartitionMetadataValue,
+    ShareGroupTargetAssignmentMemberKey, ShareGroupTargetAssignmentMemberValue,
+    ShareGroupTargetAssignmentMetadataKey, ShareGroupTargetAssignmentMetadataValue, TopicInfo,
+    TopicPartitionsInfo,
 };
 
 const KEY_FORM: Form = Form { version: 0, flexible: false };
@@ -109,6 +119,12 @@ offsets_records! {
     6 => ConsumerGroupTarget(ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue),
     7 => ConsumerGroupTargetMember(ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMemberValue),
     8 => ConsumerGroupCurrentMember(ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue),
+    10 => ShareGroupMember(ShareGroupMemberMetadataKey, ShareGroupMemberMetadataValue),
+    11 => ShareGroup(ShareGroupMetadataKey, ShareGroupMetadataValue),
+    12 => ShareGroupTarget(ShareGroupTargetAssignmentMetadataKey, ShareGroupTargetAssignmentMetadataValue),
+    13 => ShareGroupTargetMember(ShareGroupTargetAssignmentMemberKey, ShareGroupTargetAssignmentMemberValue),
+    14 => ShareGroupCurrentMember(ShareGroupCurrentMemberAssignmentKey, ShareGroupCurrentMemberAssignmentValue),
+    15 => ShareGroupStatePartitions(ShareGroupStatePartitionMetadataKey, ShareGroupStatePartitionMetadataValue),
     16 => ConsumerGroupRegularExpression(ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue),
 }
 
