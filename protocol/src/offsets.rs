@@ -1,5 +1,5 @@
-//! The records of `__consumer_offsets`: committed offsets, classic groups, and groups of KIP-848 and KIP-932.
-//! Those of streams groups (types 17 and 19 to 23), whose APIs 4.1 does not enable, are not known here.
+//! The records of `__consumer_offsets`: committed offsets, classic groups, and groups of KIP-848 (consumer),
+//! KIP-932 (share) and KIP-1071 (streams).
 //!
 //! A key is its type (an i16) and the key's fields, never flexible; a value is its version and its fields. A
 //! record without a value deletes what its key names. Types that are not known are skipped by a reader, as
@@ -12,6 +12,7 @@ use crate::wire::{DecodeError, EncodeError, Form, Reader, Wire};
 mod classic;
 mod consumer;
 mod share;
+mod streams;
 
 pub use classic::{GroupMember, GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
 pub use consumer::{
@@ -31,6 +32,14 @@ pub use share::{
     ShareGroupTargetAssignmentMemberKey, ShareGroupTargetAssignmentMemberValue,
     ShareGroupTargetAssignmentMetadataKey, ShareGroupTargetAssignmentMetadataValue, TopicInfo,
     TopicPartitionsInfo,
+};
+pub use streams::{
+    CopartitionGroup, KeyValue, StreamsGroupCurrentMemberAssignmentKey,
+    StreamsGroupCurrentMemberAssignmentValue, StreamsGroupMemberMetadataKey, StreamsGroupMemberMetadataValue,
+    StreamsGroupMetadataKey, StreamsGroupMetadataValue, StreamsGroupTargetAssignmentMemberKey,
+    StreamsGroupTargetAssignmentMemberValue, StreamsGroupTargetAssignmentMetadataKey,
+    StreamsGroupTargetAssignmentMetadataValue, StreamsGroupTopologyKey, StreamsGroupTopologyValue,
+    StreamsTopicInfo, Subtopology, TaskIds, UserEndpoint,
 };
 
 const KEY_FORM: Form = Form { version: 0, flexible: false };
@@ -126,6 +135,12 @@ offsets_records! {
     14 => ShareGroupCurrentMember(ShareGroupCurrentMemberAssignmentKey, ShareGroupCurrentMemberAssignmentValue),
     15 => ShareGroupStatePartitions(ShareGroupStatePartitionMetadataKey, ShareGroupStatePartitionMetadataValue),
     16 => ConsumerGroupRegularExpression(ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue),
+    17 => StreamsGroup(StreamsGroupMetadataKey, StreamsGroupMetadataValue),
+    19 => StreamsGroupMember(StreamsGroupMemberMetadataKey, StreamsGroupMemberMetadataValue),
+    20 => StreamsGroupTarget(StreamsGroupTargetAssignmentMetadataKey, StreamsGroupTargetAssignmentMetadataValue),
+    21 => StreamsGroupTargetMember(StreamsGroupTargetAssignmentMemberKey, StreamsGroupTargetAssignmentMemberValue),
+    22 => StreamsGroupCurrentMember(StreamsGroupCurrentMemberAssignmentKey, StreamsGroupCurrentMemberAssignmentValue),
+    23 => StreamsGroupTopology(StreamsGroupTopologyKey, StreamsGroupTopologyValue),
 }
 
 impl OffsetsRecord {
