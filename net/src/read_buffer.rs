@@ -5,6 +5,8 @@
 //! Invariants: `start <= end <= data.len()`; the buffer grows with the bytes that arrived, never with the size
 //! that a frame claims; a connection without unread bytes holds no memory.
 
+use protocol::frame::{BadSize, frame_size};
+
 use crate::pool;
 
 /// What the front of the buffer holds.
@@ -33,17 +35,10 @@ impl ReadBuffer {
     /// Looks at the next frame without taking it. `limit` is `socket.request.max.bytes`.
     pub(crate) fn front(&self, limit: usize) -> Front {
         let unread = &self.data[self.start..self.end];
-        let Some(prefix) = unread.first_chunk::<4>() else { return Front::Partial };
-        let size = i32::from_be_bytes(*prefix);
-        match usize::try_from(size) {
-            Ok(size) if size <= limit => {
-                if unread.len() - 4 >= size {
-                    Front::Frame(size)
-                } else {
-                    Front::Partial
-                }
-            }
-            _ => Front::BadSize(size),
+        match frame_size(unread, limit) {
+            Ok(Some(size)) if unread.len() - 4 >= size => Front::Frame(size),
+            Ok(_) => Front::Partial,
+            Err(BadSize(size)) => Front::BadSize(size),
         }
     }
 

@@ -271,11 +271,6 @@ impl<'a> RawBatch<'a> {
         BatchHeader::parse(self.bytes)
     }
 
-    /// The first eight bytes: base offset, in the formats 0 and 1 the offset of the last record.
-    pub fn first_field(&self) -> i64 {
-        i64_at(self.bytes, 0)
-    }
-
     /// The records of an uncompressed batch; `None` if it is compressed or of an old format.
     pub fn records(&self) -> Option<Records<'a>> {
         let header = self.header().ok()?;

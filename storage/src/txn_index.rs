@@ -102,11 +102,6 @@ impl TransactionIndex {
         &self.path
     }
 
-    /// Follows the file after it was renamed.
-    pub fn set_path(&mut self, path: PathBuf) {
-        self.path = path;
-    }
-
     /// No entries.
     pub fn is_empty(&self) -> bool {
         self.len == 0

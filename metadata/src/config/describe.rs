@@ -28,11 +28,6 @@ pub struct ConfigEntry {
 }
 
 impl ConfigEntry {
-    /// Type code in the answer.
-    pub fn kind_code(&self) -> i8 {
-        self.kind.map_or(0, Kind::code)
-    }
-
     fn new(name: &str, kind: Option<Kind>, value: Option<String>, synonyms: Vec<ConfigSynonym>) -> Self {
         let is_sensitive = kind.is_none_or(|kind| kind == Kind::Password);
         Self {
