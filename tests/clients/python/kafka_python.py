@@ -54,6 +54,9 @@ class Client:
         name = r["member"]
         c = KafkaConsumer(**self.base, group_id=r["group"], enable_auto_commit=False, auto_offset_reset="earliest",
                           heartbeat_interval_ms=300, session_timeout_ms=10000)
+        # A member that joins before it knows the topic is given nothing and joins again; in 3.0.12 it stays without
+        # partitions for good when a poll times out during that second join.
+        c.partitions_for_topic(r["topic"])
         c.subscribe([r["topic"]], listener=Told(name))
 
         def poll():
