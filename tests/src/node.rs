@@ -21,6 +21,9 @@ pub const READY: &str = "Kafka Server started";
 /// How long a start or a stop may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A small JVM that starts quickly: what the tests give Apache Kafka and its tools.
+const SMALL_JVM: &[&str] = &["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
+
 /// What the nodes of a test are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -41,7 +44,7 @@ impl Target {
     }
 
     /// A command that runs the node's program: `storage format ...` or `start server.properties`.
-    fn command(self, main_class: &str, words: &[&str]) -> Command {
+    fn command(self, jvm_options: &[&str], main_class: &str, words: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
         match self {
@@ -49,7 +52,7 @@ impl Target {
                 command.arg(setup::minikafka()).args(words);
             }
             Target::Apache => {
-                command.args(jvm(setup::KAFKA)).arg(main_class);
+                command.args(jvm(setup::KAFKA, jvm_options)).arg(main_class);
                 command.args(words.iter().filter(|w| !matches!(**w, "storage" | "start")));
             }
         }
@@ -59,17 +62,15 @@ impl Target {
 
 /// `java` with the options and class path that every JVM of the tests gets; clients and tools log errors only.
 pub fn java(version: &str) -> Vec<String> {
-    let mut words = jvm(version);
+    let mut words = jvm(version, SMALL_JVM);
     words.insert(1, "-Dlog.level=ERROR".to_owned());
     words
 }
 
-fn jvm(version: &str) -> Vec<String> {
+fn jvm(version: &str, options: &[&str]) -> Vec<String> {
     let log4j = setup::client("java/log4j2.xml");
     let mut words = vec!["java".to_owned()];
-    words.extend(
-        ["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"].map(str::to_owned),
-    );
+    words.extend(options.iter().map(|&option| option.to_owned()));
     words.push(format!("-Dlog4j2.configurationFile={}", log4j.display()));
     words.extend(["-cp".to_owned(), setup::class_path(version)]);
     words
@@ -87,6 +88,7 @@ pub struct Node {
     dir: PathBuf,
     port: u16,
     controller_port: u16,
+    jvm_options: &'static [&'static str],
     child: Option<Child>,
     output: Output,
     _temporary: Option<TempDir>,
@@ -123,10 +125,16 @@ impl Node {
             dir: dir.to_path_buf(),
             port,
             controller_port,
+            jvm_options: SMALL_JVM,
             child: None,
             output: Output::default(),
             _temporary: None,
         }
+    }
+
+    /// Sets what the JVM of Apache Kafka gets from the next start on.
+    pub fn set_jvm_options(&mut self, options: &'static [&'static str]) {
+        self.jvm_options = options;
     }
 
     /// Sets a property for the next start, or takes it out.
@@ -142,8 +150,8 @@ impl Node {
     pub fn format(&self) {
         let config = self.config();
         let words = ["storage", "format", "-t", CLUSTER_ID, "-c", &config, "--standalone"];
-        let out =
-            self.target.command("kafka.tools.StorageTool", &words).output().expect("storage format runs");
+        let mut command = self.target.command(SMALL_JVM, "kafka.tools.StorageTool", &words);
+        let out = command.output().expect("storage format runs");
         let text =
             format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         assert!(out.status.success(), "storage format: {}: {text}", out.status);
@@ -165,7 +173,7 @@ impl Node {
         let config = self.config();
         let mut child = self
             .target
-            .command("kafka.Kafka", &["start", &config])
+            .command(self.jvm_options, "kafka.Kafka", &["start", &config])
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

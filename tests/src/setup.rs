@@ -12,10 +12,11 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_path_buf()
 }
 
-/// Cargo's target directory: the test binary lies in `<target>/<profile>/deps`.
+/// Cargo's target directory: a program lies in `<target>/<profile>`, a test binary in `<target>/<profile>/deps`.
 pub fn target() -> PathBuf {
-    let exe = std::env::current_exe().expect("the path of the running test");
-    exe.ancestors().nth(3).expect("a test binary lies three levels under the target directory").to_path_buf()
+    let exe = std::env::current_exe().expect("the path of the running program");
+    let levels = if exe.parent().is_some_and(|dir| dir.ends_with("deps")) { 3 } else { 2 };
+    exe.ancestors().nth(levels).expect("programs lie under the target directory").to_path_buf()
 }
 
 /// A file or directory that `cargo xtask test` prepares; panics with what to do when it is not there.

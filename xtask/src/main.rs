@@ -16,7 +16,8 @@ cargo xtask setup                     fetch what the tests need into target/test
 cargo xtask tidy                      formatting, lints, documentation, sizes, layers
 cargo xtask test                      setup, tidy, release build, every test
 cargo xtask soak kill [--rounds N]    kill -9 under load, 200 rounds unless told otherwise
-cargo xtask bench startup             start-up time, idle memory and idle processor time";
+cargo xtask bench startup             start-up time, idle memory and idle processor time
+cargo xtask bench COMMAND ...         speed beside the floor and Apache Kafka (`cargo xtask bench --help`)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ["soak", "kill"] => soak_kill(&shell, "200"),
         ["soak", "kill", "--rounds", rounds] => soak_kill(&shell, rounds),
         ["bench", "startup"] => bench_startup(&shell),
+        ["bench", words @ ..] => bench(&shell, words),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -62,4 +64,10 @@ fn bench_startup(shell: &Shell) -> Result<(), Failed> {
     shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
     let test = ["test", "-p", "minikafka-tests", "--test", "startup", "--", "--nocapture"];
     shell.run_with(&[("MINIKAFKA_JUDGE_TIMES", "1")], "cargo", &test)
+}
+
+/// Builds the node and the benchmark and hands over to it.
+fn bench(shell: &Shell, words: &[&str]) -> Result<(), Failed> {
+    shell.run("cargo", &["build", "--release", "-p", "minikafka-node", "-p", "minikafka-bench"])?;
+    shell.run(&shell.program("release/minikafka-bench"), words)
 }

@@ -31,6 +31,11 @@ impl Shell {
         self.target.join("test-setup")
     }
 
+    /// A program that cargo built, by its place below the target directory.
+    pub(crate) fn program(&self, relative: &str) -> String {
+        self.target.join(relative).display().to_string()
+    }
+
     /// Runs a command; its output goes where ours goes.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<(), Failed> {
         self.run_with(&[], program, arguments)
