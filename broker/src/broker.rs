@@ -26,6 +26,7 @@ use crate::group_log::GroupLog;
 use crate::lifecycle::{Lifecycle, RegistrationError};
 use crate::maintenance;
 use crate::metadata_cache::MetadataCache;
+use crate::probe::{Probe, Stage};
 use crate::producer_ids::ProducerIds;
 use crate::replica::dir_state::DirState;
 use crate::replica::load::load_logs;
@@ -77,6 +78,7 @@ pub struct Broker {
     serving: Tasks,
     /// The applier, heartbeats, maintenance.
     background: Tasks,
+    probe: Arc<Probe>,
 }
 
 impl BoundListeners {
@@ -97,7 +99,8 @@ impl BoundListeners {
 impl Broker {
     /// Starts a broker and returns once clients can use it.
     ///
-    /// Heartbeats run on `control`, so that a stalled data disk does not cost the broker its session.
+    /// Heartbeats run on `control`, so that a stalled data disk does not cost the broker its session. `probe` follows
+    /// the start.
     pub async fn start(
         config: BrokerConfig,
         bound: BoundListeners,
@@ -105,7 +108,9 @@ impl Broker {
         channel: Arc<dyn ControllerChannel>,
         mut metadata_source: Box<dyn MetadataSource>,
         control: &Handle,
+        probe: Arc<Probe>,
     ) -> Result<Self, StartError> {
+        probe.enter(Stage::LoadingLogs);
         let dirs: Vec<_> = dirs.into_iter().map(|d| DirState::new(d.dir, d.id)).collect();
         let settings_source = Arc::new(SettingsSource::new(&config));
         let default_log = settings_source.default_topic().log;
@@ -126,19 +131,23 @@ impl Broker {
         let replicas = Arc::new(replicas);
         let previous_epoch = loaded.previous_broker_epoch;
         let settings = settings_source.broker(&MetadataImage::empty());
+        probe.enter(Stage::Registering);
         let (to_controller, cache, logs) = (channel.clone(), metadata.clone(), replicas.clone());
         let lifecycle =
             Lifecycle::register(&config, &settings, to_controller, cache, logs, previous_epoch).await?;
         let lifecycle = Arc::new(lifecycle);
-        let ctx = Arc::new(context(config, settings_source, metadata, replicas, channel, &lifecycle));
+        let ctx = Arc::new(context(config, settings_source, metadata, replicas, channel, &lifecycle, &probe));
+        probe.attach(&ctx);
         catch_up(&ctx, &mut *metadata_source, lifecycle.registered_at()).await?;
         tokio::task::block_in_place(|| ctx.replicas.mark_strays());
         let background = Tasks::new();
         start_background(&ctx, &lifecycle, &background, metadata_source, inlets, control);
+        probe.enter(Stage::Unfencing);
         lifecycle.unfence().await;
         let serving = Tasks::new();
         serve(&ctx, bound, &serving);
-        Ok(Self { ctx, lifecycle, serving, background })
+        probe.enter(Stage::Running);
+        Ok(Self { ctx, lifecycle, serving, background, probe })
     }
 
     /// The listeners, with the ports in use.
@@ -160,6 +169,7 @@ impl Broker {
 
     /// Stops in order: after this the directories can be opened without recovery.
     pub async fn stop(self) {
+        self.probe.enter(Stage::Stopping);
         // With others there, leaderships move to them while clients are still served. Alone, clients had better see
         // a closed connection than partitions without a leader.
         let image = self.ctx.metadata.image();
@@ -187,6 +197,7 @@ fn context(
     replicas: Arc<ReplicaManager>,
     controller: Arc<dyn ControllerChannel>,
     lifecycle: &Arc<Lifecycle>,
+    probe: &Probe,
 ) -> Context {
     let settings = settings_source.broker(&MetadataImage::empty());
     let log = Arc::new(GroupLog { replicas: replicas.clone() });
@@ -198,6 +209,7 @@ fn context(
         settings: ArcSwap::from_pointee(settings),
         producer_ids: ProducerIds::default(),
         lifecycle: lifecycle.clone(),
+        metrics: probe.metrics().clone(),
         config,
         settings_source,
         metadata,

@@ -12,6 +12,7 @@ use crate::fetch::session::FetchSessions;
 use crate::group::GroupCoordinator;
 use crate::lifecycle::Lifecycle;
 use crate::metadata_cache::MetadataCache;
+use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::replica::manager::ReplicaManager;
 
@@ -29,6 +30,7 @@ pub(crate) struct Context {
     pub(crate) controller: Arc<dyn ControllerChannel>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// A node as answers name it.

@@ -1,6 +1,7 @@
 //! The broker: serves clients from the replicas of this node, as the metadata says.
 //!
 //! - [`Broker`] is the composition: what starts in which order.
+//! - [`Probe`] tells an observer what the broker counts, and whether clients may come.
 //! - `api` holds one file per Kafka API; `produce` and `fetch` are the hot path.
 //! - `replica` owns the logs; [`group`] coordinates consumer groups; `applier` follows the metadata.
 //!
@@ -23,6 +24,8 @@ mod group_log;
 mod lifecycle;
 mod maintenance;
 mod metadata_cache;
+mod metrics;
+mod probe;
 mod producer_ids;
 mod replica;
 mod server;
@@ -32,3 +35,5 @@ pub use applier::MetadataSource;
 pub use broker::{BoundListeners, Broker, LockedDir, StartError, connection_limits};
 pub use controller_channel::{ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable};
 pub use lifecycle::RegistrationError;
+pub use metrics::{ApiSnapshot, BUCKETS_MS, ConnectionCounts, Flow, FlowCounts};
+pub use probe::{DirSnapshot, PartitionSnapshot, Probe, Snapshot, Stage};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use protocol::messages::broker_registration_request::{Feature, Listener};
 use protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerId, BrokerRegistrationRequest,
@@ -60,6 +61,8 @@ pub(crate) struct Lifecycle {
     epoch: AtomicI64,
     registered_at: i64,
     interval: Duration,
+    /// When the controller accepted the broker last.
+    heard_at: Mutex<Instant>,
 }
 
 impl Lifecycle {
@@ -97,6 +100,7 @@ impl Lifecycle {
                         epoch: AtomicI64::new(response.broker_epoch),
                         registered_at: committed_offset,
                         interval,
+                        heard_at: Mutex::new(Instant::now()),
                     });
                 }
                 Ok((response, _)) => {
@@ -125,6 +129,11 @@ impl Lifecycle {
     /// The epoch of the registration.
     pub(crate) fn epoch(&self) -> i64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// For how long no controller has accepted the broker.
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.heard_at.lock().elapsed()
     }
 
     /// Asks to be unfenced until it is so.
@@ -191,7 +200,12 @@ impl Lifecycle {
             .with_want_shut_down(want_shut_down)
             .with_offline_log_dirs(self.replicas.offline_dirs());
         let client_id = self.node_id.to_string();
-        send(&*self.channel, BROKER_HEARTBEAT, BROKER_HEARTBEAT_VERSION, &client_id, &request).await
+        let answer: Result<(BrokerHeartbeatResponse, i64), _> =
+            send(&*self.channel, BROKER_HEARTBEAT, BROKER_HEARTBEAT_VERSION, &client_id, &request).await;
+        if answer.as_ref().is_ok_and(|(response, _)| response.error_code == 0) {
+            *self.heard_at.lock() = Instant::now();
+        }
+        answer
     }
 }
 

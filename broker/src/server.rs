@@ -7,6 +7,7 @@ use net::{ConnectionInfo, Outbox, Outcome, Service};
 
 use crate::api;
 use crate::context::Context;
+use crate::metrics::{OpenConnection, watch};
 
 /// Serves the connections of the broker's listeners.
 pub(crate) struct BrokerService {
@@ -15,18 +16,31 @@ pub(crate) struct BrokerService {
 
 /// What is remembered of a connection.
 pub(crate) struct Session {
-    listener: Arc<str>,
-    peer: SocketAddr,
+    pub(crate) listener: Arc<str>,
+    pub(crate) peer: SocketAddr,
+    /// Counts the connection as open.
+    _open: Option<OpenConnection>,
+}
+
+impl Session {
+    /// The same without being counted.
+    pub(crate) fn without_connection(&self) -> Self {
+        Self { listener: self.listener.clone(), peer: self.peer, _open: None }
+    }
 }
 
 impl Service for BrokerService {
     type Session = Session;
 
     fn open(&self, info: &ConnectionInfo) -> Session {
-        Session { listener: info.listener.clone(), peer: info.peer }
+        let open = self.ctx.metrics.connected(&info.listener);
+        Session { listener: info.listener.clone(), peer: info.peer, _open: Some(open) }
     }
 
     fn call(&self, session: &mut Session, frame: &mut [u8], out: &mut Outbox) -> Outcome {
+        if self.ctx.metrics.is_watched() {
+            return watch::call(&self.ctx, session, frame, out);
+        }
         api::dispatch(&self.ctx, &session.listener, session.peer, frame, out)
     }
 }

@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use metadata::loader::Loader;
 use metadata::{MetadataDelta, MetadataImage};
@@ -25,7 +26,8 @@ use crate::api_error::ApiError;
 use crate::decide::{Rules, View, decide};
 use crate::entropy::Entropy;
 use crate::event::{Decision, Event, Request, Response};
-use crate::liveness::Liveness;
+use crate::liveness::{Liveness, LivenessUpdate};
+use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 use crate::refusal::refuse;
 use crate::store::{AppendError, MAX_RECORDS_PER_BATCH, MetadataStore, StoreEvent};
@@ -87,6 +89,7 @@ pub(crate) struct Setup {
     /// This controller's own registration.
     pub(crate) registration: ControllerRegistrationRequest,
     pub(crate) publisher: Arc<Publisher>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Resolved to stop in good order.
     pub(crate) stop: oneshot::Receiver<()>,
@@ -99,6 +102,8 @@ struct Pending {
     last_offset: i64,
     deltas: Vec<MetadataDelta>,
     answer: Option<(oneshot::Sender<Answered>, Response)>,
+    /// When the records were appended; `None` if there are none.
+    appended_at: Option<Instant>,
 }
 
 /// What only the active controller has.
@@ -167,6 +172,7 @@ impl<S: MetadataStore> Controller<S> {
                 }
                 () = wait_until(deadline, now_ms) => Wake::Timer,
             };
+            let woken = Instant::now();
             match wake {
                 Wake::Stop => {
                     stopping = true;
@@ -179,6 +185,7 @@ impl<S: MetadataStore> Controller<S> {
                 Wake::NoMoreCommands => commands_open = false,
             }
             self.store.flush();
+            self.setup.metrics.processing.add(woken.elapsed());
         }
     }
 
@@ -213,6 +220,7 @@ impl<S: MetadataStore> Controller<S> {
                 let image = image.after().clone();
                 let before = MetadataImage::clone(&self.setup.publisher.image());
                 self.snapshot_offset = image.next_offset();
+                self.setup.metrics.set_snapshot_offset(self.snapshot_offset);
                 self.committed = Loader::new(image.clone());
                 self.setup.publisher.publish(MetadataDelta::between(before, image));
             }
@@ -241,6 +249,7 @@ impl<S: MetadataStore> Controller<S> {
         tip.set_kraft_version(rules.kraft_version);
         let in_transaction = tip.in_transaction();
         tracing::info!(epoch, next_offset = tip.image().next_offset(), "Becoming the active controller");
+        self.setup.metrics.set_active(true);
         self.active = Some(Active {
             epoch,
             liveness: Liveness::new(tip.image(), now_ms),
@@ -329,6 +338,9 @@ impl<S: MetadataStore> Controller<S> {
             ));
         }
         for update in liveness {
+            if matches!(update, LivenessUpdate::Expire(_)) {
+                self.setup.metrics.session_expired();
+            }
             active.liveness.update(update, now_ms, last_offset);
         }
         let wrote = last_offset >= first_offset;
@@ -340,7 +352,12 @@ impl<S: MetadataStore> Controller<S> {
         let answer = reply.zip(response);
         if wrote || answer.is_some() {
             let deltas = active.tip.publish();
-            active.pending.push_back(Pending { last_offset, deltas, answer });
+            active.pending.push_back(Pending {
+                last_offset,
+                deltas,
+                answer,
+                appended_at: wrote.then(Instant::now),
+            });
         }
         let committed = self.committed.image().next_offset();
         self.on_committed(committed);
@@ -358,6 +375,9 @@ impl<S: MetadataStore> Controller<S> {
             for delta in pending.deltas {
                 self.setup.publisher.publish(delta);
             }
+            if let Some(appended_at) = pending.appended_at {
+                self.setup.metrics.commits.add(appended_at.elapsed());
+            }
             if let Some((reply, response)) = pending.answer {
                 send(reply, response, pending.last_offset);
             }
@@ -367,6 +387,7 @@ impl<S: MetadataStore> Controller<S> {
 
     fn drop_active(&mut self) {
         let Some(active) = self.active.take() else { return };
+        self.setup.metrics.set_active(false);
         tracing::info!(epoch = active.epoch, "No longer the active controller");
         // Who waits for an answer sees its channel close, and answers NOT_CONTROLLER.
         drop(active.pending);
@@ -429,6 +450,7 @@ impl<S: MetadataStore> Controller<S> {
         let records = metadata::snapshot::records(image);
         self.store.write_snapshot(end, timestamp_ms, &records, image.features.metadata_version().0);
         self.snapshot_offset = end;
+        self.setup.metrics.set_snapshot_offset(end);
         self.snapshot_bytes = self.store.bytes_written();
         self.snapshot_due_at = None;
     }
@@ -527,6 +549,7 @@ mod tests {
             bootstrap: bootstrap_records(latest, &std::collections::BTreeMap::new(), []),
             registration: ControllerRegistrationRequest::default().with_controller_id(1),
             publisher: Arc::clone(&publisher),
+            metrics: Arc::default(),
             commands: command_receiver,
             stop: stop_receiver,
             now_ms: crate::clock::steady_ms,

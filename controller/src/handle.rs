@@ -13,6 +13,7 @@ use crate::api;
 use crate::api_error::ApiError;
 use crate::controller::{Answered, Command, LeaderAndEpoch, not_controller};
 use crate::event::{Request, Response};
+use crate::metrics::{ControllerSnapshot, Metrics};
 use crate::publisher::{Publisher, Subscription};
 use crate::refusal::refuse;
 use crate::store::kraft::RaftCommand;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) raft: mpsc::Sender<RaftCommand>,
     pub(crate) publisher: Arc<Publisher>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) leader: watch::Receiver<LeaderAndEpoch>,
     pub(crate) stop: Mutex<Option<oneshot::Sender<()>>>,
     pub(crate) ended: watch::Receiver<Option<Result<(), String>>>,
@@ -124,6 +126,17 @@ impl ControllerHandle {
         let (reply, answer) = oneshot::channel();
         self.shared.raft.send(RaftCommand::Describe(reply)).await.ok()?;
         answer.await.ok().flatten()
+    }
+
+    /// What the controller counts.
+    pub fn metrics(&self) -> ControllerSnapshot {
+        self.shared.metrics.snapshot()
+    }
+
+    /// Completes when the controller's thread has looked at this call; false if it has stopped.
+    pub async fn ping(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.shared.raft.send(RaftCommand::Describe(reply)).await.is_ok() && answer.await.is_ok()
     }
 
     /// Sends a request of the Raft protocol to this node; `None` if it has stopped.

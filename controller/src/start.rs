@@ -22,6 +22,7 @@ use crate::entropy::Entropy;
 use crate::format::bootstrap_records;
 use crate::handle::{ControllerHandle, Shared};
 use crate::kraft_log::{KraftLog, KraftLogConfig, OpenError};
+use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 use crate::snapshot_file::{self, SnapshotError};
 use crate::store::kraft::KraftStore;
@@ -92,6 +93,7 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
     let (ended, ended_receiver) = watch::channel(None);
     let raft_config = raft_config(&args, &config, entropy.next_u64());
     let publisher = Arc::new(Publisher::new());
+    let metrics = Arc::new(Metrics::default());
     let setup = Setup {
         rules: rules(&args, &config),
         periods: periods(&args, &config),
@@ -99,12 +101,13 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         entropy,
         bootstrap,
         publisher: Arc::clone(&publisher),
+        metrics: Arc::clone(&metrics),
         commands: command_receiver,
         stop: stop_receiver,
         now_ms: steady_ms,
     };
-    let store =
-        KraftStore::start(raft_config, log, raft_inbox, leader, steady_ms).map_err(StartError::Raft)?;
+    let store = KraftStore::start(raft_config, log, raft_inbox, leader, steady_ms, Arc::clone(&metrics))
+        .map_err(StartError::Raft)?;
     // One thread is the whole runtime: a stalled data disk or a busy broker costs no leadership.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("controller".to_owned()).spawn(move || {
@@ -121,6 +124,7 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         commands,
         raft,
         publisher,
+        metrics,
         leader: leader_receiver,
         stop: parking_lot::Mutex::new(Some(stop)),
         ended: ended_receiver,

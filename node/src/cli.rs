@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::Targets;
 
 /// A cluster that any Kafka client takes for Apache Kafka 4.1.
 #[derive(Debug, Parser)]
@@ -55,6 +56,12 @@ pub(crate) struct DevOptions {
     /// Set any key of a broker; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
+    /// Where to answer /metrics and /health, or off; a free port of the loopback interface without it
+    #[arg(long, value_name = "http://HOST:PORT")]
+    pub(crate) metrics: Option<String>,
+    /// What is logged, and how
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
 }
 
 /// Options of `start`.
@@ -66,6 +73,33 @@ pub(crate) struct StartOptions {
     /// Set a key over the file and the environment; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
+    /// Where to answer /metrics and /health, as metrics.listener; off without it
+    #[arg(long, value_name = "http://HOST:PORT")]
+    pub(crate) metrics: Option<String>,
+    /// What is logged, and how
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+}
+
+/// Options of everything that runs.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LogOptions {
+    /// Form of the log lines
+    #[arg(long, value_enum, default_value_t, env = "MINIKAFKA_LOG_FORMAT", hide_env_values = true)]
+    pub(crate) log_format: LogFormat,
+    /// Levels, as info or warn,kafka.request.logger=debug
+    #[arg(long, value_name = "LEVELS", env = "MINIKAFKA_LOG", hide_env_values = true)]
+    pub(crate) log_level: Option<Targets>,
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// As Kafka's.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
 }
 
 /// The commands of Kafka's storage tool.

@@ -12,12 +12,12 @@ use crate::format;
 use crate::log_dirs;
 use crate::node;
 use crate::properties;
-use crate::start::{self, StartError, configure};
+use crate::start::{self, StartError, configure, metrics_listener};
 use crate::telemetry;
 
 /// Runs the command.
 pub(crate) fn run(options: &DevOptions) -> ExitCode {
-    telemetry::init();
+    telemetry::init(&options.log);
     match dev(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => start::fail(&e),
@@ -40,16 +40,18 @@ fn dev(options: &DevOptions) -> Result<(), StartError> {
     };
     let data =
         options.data.as_deref().or(temporary.as_ref().map(TemporaryDir::path)).unwrap_or(Path::new("."));
-    let config = configure(properties::load(
+    let mut properties = properties::load(
         &defaults(options.port, data),
         None,
         properties::process_environment(),
         &options.overrides,
-    )?)?;
+    )?;
+    let metrics = metrics_listener(&mut properties, options.metrics.as_ref())?;
+    let config = configure(properties)?;
     format::if_new(&config, temporary.is_none())?;
     let mut dirs = log_dirs::open(&config, lock, node::random_id)?;
     dirs.durable = temporary.is_none();
-    node::run(config, dirs)?;
+    node::run(config, dirs, metrics)?;
     Ok(())
 }
 
@@ -69,5 +71,6 @@ fn defaults(port: u16, data: &Path) -> Vec<(&'static str, String)> {
         ("transaction.state.log.replication.factor", own("1")),
         ("transaction.state.log.min.isr", own("1")),
         ("group.initial.rebalance.delay.ms", own("0")),
+        ("metrics.listener", own("http://127.0.0.1:0")),
     ]
 }

@@ -7,6 +7,7 @@ mod dev_dir;
 mod format;
 mod log_dirs;
 mod node;
+mod observe;
 mod properties;
 mod scram;
 mod signals;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::config::{BrokerConfig, ListenerConfig};
-use broker::{BoundListeners, Broker, LockedDir};
+use broker::{BoundListeners, Broker, LockedDir, Probe};
 use controller::{ControllerHandle, StartArgs};
 use metadata::config::listeners::Endpoint;
 use metadata::config::node::NodeConfig;
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::controller_role::{ControllerService, LocalController, LocalMetadata};
 use crate::log_dirs::OpenDirs;
+use crate::observe::{MetricsListener, ObserveError, Observed, Observer};
 use crate::signals::{Signals, Stop};
 
 /// Connections to the controller that did not end by then are cut.
@@ -36,6 +37,9 @@ pub(crate) enum NodeError {
     /// The system gives no threads or signals.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
+    /// The metrics cannot be shown.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// A port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -70,10 +74,17 @@ pub(crate) fn random_id() -> Uuid {
 /// # Errors
 ///
 /// It does not start, or fails while it runs.
-pub(crate) fn run(config: NodeConfig, dirs: OpenDirs) -> Result<Stop, NodeError> {
+pub(crate) fn run(
+    config: NodeConfig,
+    dirs: OpenDirs,
+    metrics: Option<MetricsListener>,
+) -> Result<Stop, NodeError> {
     let control = runtime("minikafka-control", 1)?;
     let data = runtime("minikafka-data", std::thread::available_parallelism().map_or(2, usize::from))?;
-    let stop = data.block_on(serve(&config, dirs, control.handle()));
+    let probe = Probe::new(metrics.is_some());
+    let observed = || Observed::new(probe.clone(), data.handle().clone(), control.handle().clone());
+    let observer = metrics.map(|listener| Observer::start(&listener, observed())).transpose()?;
+    let stop = data.block_on(serve(&config, dirs, control.handle(), probe, observer));
     data.shutdown_background();
     control.shutdown_background();
     stop
@@ -83,7 +94,13 @@ fn runtime(name: &str, threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread().thread_name(name).worker_threads(threads).enable_all().build()
 }
 
-async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<Stop, NodeError> {
+async fn serve(
+    config: &NodeConfig,
+    dirs: OpenDirs,
+    control: &Handle,
+    probe: Arc<Probe>,
+    observer: Option<Observer>,
+) -> Result<Stop, NodeError> {
     let mut signals = Signals::new()?;
     let mut broker_config = broker_config(config, &dirs);
     let bound = BoundListeners::bind(&mut broker_config).await?;
@@ -98,6 +115,9 @@ async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<
         broker_incarnation_id: Some(incarnation_id),
         listeners: &endpoints,
     })?;
+    if let Some(observer) = &observer {
+        observer.set_controller(handle.clone());
+    }
     let settings = BrokerSettings::of(&Layers::of(&config.properties));
     let controller_tasks =
         serve_controller(&handle, controller_listeners, &broker::connection_limits(&settings));
@@ -106,7 +126,7 @@ async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<
     let locked = dirs.dirs.into_iter().map(|(dir, id)| LockedDir { dir, id }).collect();
     let mut ended = handle.ended();
     // Boxed: starting takes more room than all that comes after.
-    let starting = Box::pin(Broker::start(broker_config, bound, locked, channel, metadata, control));
+    let starting = Box::pin(Broker::start(broker_config, bound, locked, channel, metadata, control, probe));
     let broker = tokio::select! {
         broker = starting => broker?,
         stop = signals.next() => {
@@ -116,7 +136,7 @@ async fn serve(config: &NodeConfig, dirs: OpenDirs, control: &Handle) -> Result<
         }
         failed = ended.wait_for(Option::is_some) => return Err(controller_failure(failed.ok().as_deref())),
     };
-    announce(config.node_id, broker.listeners());
+    announce(config.node_id, broker.listeners(), observer.as_ref());
     let stop = tokio::select! {
         stop = signals.next() => {
             log_signal(stop);
@@ -215,7 +235,7 @@ fn serve_controller(
 }
 
 /// The words that programs wait for: those of Testcontainers' modules, and the last line for people.
-fn announce(node_id: i32, listeners: &[ListenerConfig]) {
+fn announce(node_id: i32, listeners: &[ListenerConfig], observer: Option<&Observer>) {
     tracing::info!(
         target: "kafka.server.BrokerLifecycleManager",
         "[BrokerLifecycleManager id={node_id}] The broker has been unfenced. Transitioning from RECOVERY to RUNNING."
@@ -229,6 +249,10 @@ fn announce(node_id: i32, listeners: &[ListenerConfig]) {
         true => format!("[{}]:{}", l.advertised_host, l.advertised_port),
         false => format!("{}:{}", l.advertised_host, l.advertised_port),
     };
+    if let Some(observer) = observer {
+        let address = observer.address();
+        tracing::info!(target: "minikafka", "Metrics: http://{address}/metrics, health: http://{address}/health/ready");
+    }
     let addresses: Vec<String> = listeners.iter().map(address).collect();
     tracing::info!(target: "minikafka", "Bootstrap address: {}", addresses.join(","));
 }

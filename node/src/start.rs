@@ -14,6 +14,7 @@ use crate::cli::StartOptions;
 use crate::format::FormatError;
 use crate::log_dirs::{self, OpenError};
 use crate::node::{self, NodeError};
+use crate::observe::{self, MetricsListener, ObserveError};
 use crate::properties::{self, SourceError};
 use crate::telemetry;
 
@@ -29,6 +30,9 @@ pub(crate) enum StartError {
     /// They ask for something that is not there yet.
     #[error("{0}")]
     Unsupported(String),
+    /// The metrics cannot be shown where they are asked for.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// The directories cannot be formatted.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -42,7 +46,7 @@ pub(crate) enum StartError {
 
 /// Runs the command.
 pub(crate) fn run(options: &StartOptions) -> ExitCode {
-    telemetry::init();
+    telemetry::init(&options.log);
     match start(options) {
         Ok(code) => ExitCode::from(code),
         Err(e) => fail(&e),
@@ -57,10 +61,26 @@ pub(crate) fn fail(error: &StartError) -> ExitCode {
 
 fn start(options: &StartOptions) -> Result<u8, StartError> {
     let environment = properties::process_environment();
-    let properties = properties::load(&[], Some(&options.file), environment, &options.overrides)?;
+    let mut properties = properties::load(&[], Some(&options.file), environment, &options.overrides)?;
+    let metrics = metrics_listener(&mut properties, options.metrics.as_ref())?;
     let config = configure(properties)?;
     let dirs = log_dirs::open(&config, None, node::random_id)?;
-    Ok(node::run(config, dirs)?.exit_code())
+    Ok(node::run(config, dirs, metrics)?.exit_code())
+}
+
+/// Where metrics are asked for: by `--metrics`, else by the properties, from which it is taken out.
+///
+/// # Errors
+///
+/// It is no address.
+pub(crate) fn metrics_listener(
+    properties: &mut BTreeMap<String, String>,
+    option: Option<&String>,
+) -> Result<Option<MetricsListener>, StartError> {
+    if let Some(listener) = option {
+        properties.insert(observe::KEY.to_owned(), listener.clone());
+    }
+    Ok(observe::take_listener(properties)?)
 }
 
 /// Checks the properties, and says what of them is ignored.

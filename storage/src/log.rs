@@ -135,6 +135,11 @@ impl Log {
         self.segments.iter().map(Segment::size).sum()
     }
 
+    /// Number of segments.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
     fn active(&self) -> &Segment {
         self.segments.last().expect("a log has a segment from open to close")
     }

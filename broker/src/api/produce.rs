@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use net::{Outbox, Outcome};
 use protocol::ErrorCode;
+use protocol::versions::ApiKey;
 use storage::AppendOrigin;
 use storage::validate::{self, ValidateError};
 use uuid::Uuid;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use crate::api::{Header, begin_response};
 use crate::clock;
 use crate::context::Context;
+use crate::metrics::Flow;
 use crate::replica::partition::{Partition, PartitionState};
 use crate::replica::waiters::Wait;
 use crate::wire::{FieldReader, FieldWriter};
@@ -153,10 +155,12 @@ fn produce(
     let partition = match find(ctx, topic, data.index) {
         Ok(partition) => partition,
         Err(error) => {
+            ctx.replicas.elsewhere.add(Flow::ProduceRequests, 1);
             result.error = error;
             return result;
         }
     };
+    partition.traffic.add(Flow::ProduceRequests, 1);
     if crate::metadata_cache::is_internal(&partition.name.topic) && client_id != ADMIN_CLIENT_ID {
         result.error = ErrorCode::INVALID_TOPIC_EXCEPTION;
         return result;
@@ -165,13 +169,32 @@ fn produce(
         result.error = ErrorCode::INVALID_RECORD;
         return result;
     };
+    let bytes = records.len();
     let mut append = |records| append(ctx, version, acks, &partition, records, &mut result);
     if records.len() <= INLINE_BYTES {
         append(records);
     } else {
         tokio::task::block_in_place(|| append(records));
     }
+    if result.error != ErrorCode::NONE {
+        count_failure(&partition, result.error, bytes);
+    }
     result
+}
+
+/// Failures are those that Kafka counts: none that tells a client to look elsewhere, or that it sent what it may not.
+fn count_failure(partition: &Partition, error: ErrorCode, bytes: usize) {
+    match error {
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+            partition.traffic.add(Flow::BytesRejected, bytes as u64);
+        }
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        | ErrorCode::UNKNOWN_TOPIC_ID
+        | ErrorCode::NOT_LEADER_OR_FOLLOWER
+        | ErrorCode::CORRUPT_MESSAGE
+        | ErrorCode::KAFKA_STORAGE_ERROR => {}
+        _ => partition.traffic.add(Flow::ProduceFailures, 1),
+    }
 }
 
 fn find(ctx: &Context, topic: &TopicResult, index: i32) -> Result<Arc<Partition>, ErrorCode> {
@@ -346,6 +369,7 @@ fn encode(ctx: &Context, version: i16, correlation_id: i32, topics: &[TopicResul
         }
         w.array(topic.partitions.len());
         for result in &topic.partitions {
+            ctx.metrics.answered(ApiKey::PRODUCE, result.error);
             encode_partition(&mut w, version, result);
             match (version >= 10 && result.error == ErrorCode::NOT_LEADER_OR_FOLLOWER)
                 .then(|| ctx.metadata.leader_of(topic.name.as_deref(), topic.id, result.index))

@@ -4,6 +4,7 @@ use std::io;
 
 use net::{FileRange, Outbox, SENDFILE_MIN_BYTES};
 use protocol::ErrorCode;
+use protocol::versions::ApiKey;
 use storage::LogSlice;
 
 use crate::api::begin_response;
@@ -11,6 +12,7 @@ use crate::context::Context;
 use crate::fetch::read::ReadResult;
 use crate::fetch::session::{NO_SESSION, TopicKey};
 use crate::metadata_cache::LeaderHint;
+use crate::metrics::Flow;
 use crate::wire::FieldWriter;
 
 /// First version with compact fields and tagged fields.
@@ -32,6 +34,9 @@ impl Answer {
 
 /// Writes one whole frame.
 pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &Answer, out: &mut Outbox) {
+    if answer.error != ErrorCode::NONE {
+        ctx.metrics.answered(ApiKey::FETCH, answer.error);
+    }
     let flexible = version >= FLEXIBLE;
     let mark = begin_response(out, correlation_id, flexible);
     let mut w = FieldWriter::new(out.buffer(), flexible);
@@ -52,6 +57,9 @@ pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &
         }
         w.array(topic.len());
         for result in topic {
+            if ctx.metrics.is_watched() {
+                count(ctx, result);
+            }
             encode_partition(ctx, version, result, out, &mut leaders);
         }
         FieldWriter::new(out.buffer(), flexible).no_tags();
@@ -74,6 +82,15 @@ pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &
         });
     }
     out.end_frame(mark);
+}
+
+fn count(ctx: &Context, result: &ReadResult) {
+    ctx.metrics.answered(ApiKey::FETCH, result.error);
+    if result.len() > 0
+        && let Ok(partition) = ctx.replicas.find(&result.key.0, result.key.1)
+    {
+        partition.traffic.add(Flow::BytesOut, result.len() as u64);
+    }
 }
 
 fn encode_partition(

@@ -6,6 +6,7 @@ use storage::txn_index::AbortedTxn;
 
 use crate::context::Context;
 use crate::fetch::session::{PartitionKey, PartitionRequest};
+use crate::metrics::Flow;
 use crate::replica::partition::{Partition, PartitionState, ReadBound};
 
 /// Limits of a whole request.
@@ -76,11 +77,16 @@ pub(crate) fn read_all(ctx: &Context, partitions: &[PartitionRequest], limits: &
         let result = match ctx.replicas.find(&request.key.0, request.key.1) {
             Ok(partition) => {
                 let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(left);
-                read_one(ctx, &partition, request, limits, max_bytes, is_first)
-                    .unwrap_or_else(|error| ReadResult::failed(request.key.clone(), error))
+                read_one(ctx, &partition, request, limits, max_bytes, is_first).unwrap_or_else(|error| {
+                    if error == ErrorCode::CORRUPT_MESSAGE {
+                        partition.traffic.add(Flow::FetchFailures, 1);
+                    }
+                    ReadResult::failed(request.key.clone(), error)
+                })
             }
             // Nothing was read: the list is empty then, where it is null after a read that failed.
             Err(error) => {
+                ctx.replicas.elsewhere.add(Flow::FetchRequests, 1);
                 ReadResult { aborted: Some(Vec::new()), ..ReadResult::failed(request.key.clone(), error) }
             }
         };
@@ -103,6 +109,8 @@ fn read_one(
         return Err(ErrorCode::KAFKA_STORAGE_ERROR);
     }
     let state = partition.lock();
+    // Only here, under the lock.
+    partition.traffic.add_locked(Flow::FetchRequests, 1);
     if partition.is_deleted() {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use protocol::ErrorCode;
@@ -128,6 +129,8 @@ pub(crate) struct FetchContext {
 /// All sessions of a node.
 pub(crate) struct FetchSessions {
     slots: usize,
+    /// Sessions that went for others.
+    evictions: AtomicU64,
     cache: Mutex<HashMap<i32, Arc<Mutex<Session>>>>,
 }
 
@@ -144,7 +147,19 @@ pub(crate) struct SessionRequest {
 impl FetchSessions {
     /// `slots` is `max.incremental.fetch.session.cache.slots`.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, cache: Mutex::new(HashMap::new()) }
+        Self { slots, evictions: AtomicU64::new(0), cache: Mutex::new(HashMap::new()) }
+    }
+
+    /// How many sessions there are, and how many partitions in all of them.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        // Not locked while the cache is: a session's request takes the locks the other way round.
+        let sessions: Vec<_> = self.cache.lock().values().cloned().collect();
+        (sessions.len(), sessions.iter().map(|session| session.lock().partitions.len()).sum())
+    }
+
+    /// How many sessions had to go for others since the start.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
     }
 
     /// Finds, opens or closes the session that a request speaks of.
@@ -192,8 +207,11 @@ impl FetchSessions {
 
     fn open(&self, request: SessionRequest, now_ms: i64) -> FetchContext {
         let mut cache = self.cache.lock();
-        if cache.len() >= self.slots && !evict(&mut cache, request.partitions.len(), now_ms) {
-            return sessionless(request.partitions);
+        if cache.len() >= self.slots {
+            if !evict(&mut cache, request.partitions.len(), now_ms) {
+                return sessionless(request.partitions);
+            }
+            self.evictions.fetch_add(1, Ordering::Relaxed);
         }
         let id = loop {
             let id = random_id();

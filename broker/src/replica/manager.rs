@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::{SettingsSource, TopicSettings};
 use crate::fetch::session::TopicKey;
 use crate::metadata_cache::MetadataCache;
+use crate::metrics::Traffic;
 use crate::replica::checkpoints::Checkpoints;
 pub(crate) use crate::replica::dir_state::DirState;
 use crate::replica::partition::{Applied, Partition};
@@ -109,6 +110,8 @@ pub(crate) struct ReplicaManager {
     settings: Arc<SettingsSource>,
     checkpoints: Checkpoints,
     outlets: Outlets,
+    /// What went in and out of replicas that are gone, and requests for partitions that are not here.
+    pub(crate) elsewhere: Traffic,
     /// Counts the directories that failed.
     dir_failures: watch::Sender<usize>,
 }
@@ -134,6 +137,7 @@ impl ReplicaManager {
             settings,
             checkpoints: Checkpoints::default(),
             outlets,
+            elsewhere: Traffic::default(),
             dir_failures: watch::Sender::new(0),
         }
     }
@@ -405,6 +409,7 @@ impl ReplicaManager {
     fn drop_replica(&self, topic_id: Uuid, name: &TopicPartition) -> Option<LeadershipChange> {
         let partition = self.remove(topic_id, name)?;
         partition.delete();
+        self.elsewhere.take_over(partition.traffic.counts());
         if !partition.is_offline() {
             let dir = &self.dirs[partition.log_dir].dir;
             let delay_ms = partition.settings().log.file_delete_delay_ms;
@@ -486,6 +491,11 @@ impl ReplicaManager {
     /// Tells when a directory fails.
     pub(crate) fn dir_failures(&self) -> watch::Receiver<usize> {
         self.dir_failures.subscribe()
+    }
+
+    /// Replicas that should be here and could not be opened.
+    pub(crate) fn unavailable(&self) -> usize {
+        self.unavailable.lock().len()
     }
 
     /// Ids of the directories that failed.

@@ -7,7 +7,7 @@
 //! the high watermark of a leader moves only while the in-sync set has `min.insync.replicas` members (KIP-966).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use metadata::partition::PartitionRegistration;
@@ -19,6 +19,7 @@ use storage::{
 use uuid::Uuid;
 
 use crate::config::TopicSettings;
+use crate::metrics::{Flow, Traffic};
 use crate::replica::waiters::Waiters;
 
 /// A follower as its leader sees it.
@@ -70,6 +71,11 @@ pub(crate) struct Partition {
     offline: AtomicBool,
     deleted: AtomicBool,
     pub(crate) waiters: Arc<Waiters>,
+    /// What went in and out.
+    pub(crate) traffic: Traffic,
+    /// In-sync sets that lost members, and that won some, while this replica led.
+    pub(crate) isr_shrinks: AtomicU64,
+    pub(crate) isr_expands: AtomicU64,
     /// Told of every new high watermark: the group coordinator, on the partitions that are its log.
     on_commit: OnceLock<OnCommit>,
 }
@@ -126,6 +132,9 @@ impl Partition {
                 flushed_at_ms: crate::clock::now_ms(),
             }),
             waiters: Arc::new(Waiters::default()),
+            traffic: Traffic::default(),
+            isr_shrinks: AtomicU64::new(0),
+            isr_expands: AtomicU64::new(0),
             on_commit: OnceLock::new(),
         }
     }
@@ -184,6 +193,12 @@ impl Partition {
         }
         state.partition_epoch = registration.partition_epoch;
         state.replicas = registration.replicas.clone();
+        if state.is_leader() && registration.leader == self.node_id {
+            let lost = state.isr.iter().any(|id| !registration.isr.contains(id));
+            let won = registration.isr.iter().any(|id| !state.isr.contains(id));
+            self.isr_shrinks.fetch_add(lost.into(), Ordering::Relaxed);
+            self.isr_expands.fetch_add(won.into(), Ordering::Relaxed);
+        }
         state.isr = registration.isr.clone();
         let new_epoch = registration.leader_epoch != state.leader_epoch;
         state.leader_epoch = registration.leader_epoch;
@@ -240,6 +255,10 @@ impl Partition {
             self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
             self.advance_high_watermark(state);
             self.waiters.arrived(info.bytes as i64);
+            // Only here, under the lock.
+            self.traffic.add_locked(Flow::BytesIn, info.bytes as u64);
+            let messages = info.last_offset - info.first_offset + 1;
+            self.traffic.add_locked(Flow::MessagesIn, messages.cast_unsigned());
         }
         Ok(info)
     }

@@ -13,6 +13,7 @@ use metadata::image::MetadataImage;
 use minikafka_broker::config::{BrokerConfig, ListenerConfig};
 use minikafka_broker::{
     BoundListeners, Broker, ControllerAnswer, ControllerCall, ControllerChannel, LockedDir, MetadataSource,
+    Probe,
 };
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -223,6 +224,7 @@ impl TestBroker {
             Arc::new(Channel(controller.clone())),
             Box::new(Source(receiver)),
             &tokio::runtime::Handle::current(),
+            Probe::new(true),
         )
         .await
         .unwrap();

@@ -7,6 +7,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use metadata::image::Provenance;
@@ -17,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent};
 use crate::controller::LeaderAndEpoch;
 use crate::kraft_log::KraftLog;
+use crate::metrics::{Metrics, RaftSnapshot};
 use crate::snapshot_file::{self, Header};
 
 /// Bytes read from the log at a time.
@@ -58,6 +61,9 @@ pub(crate) struct KraftStore {
     observed: i64,
     events: VecDeque<StoreEvent>,
     bytes_written: u64,
+    metrics: Arc<Metrics>,
+    /// Since when there is no leader.
+    leaderless_since: Option<Instant>,
 }
 
 /// Reads the `quorum-state` file of the log in `dir`; `None` if there is none.
@@ -84,7 +90,9 @@ impl KraftStore {
         inbox: mpsc::Receiver<RaftCommand>,
         leader: watch::Sender<LeaderAndEpoch>,
         now_ms: fn() -> i64,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, String> {
+        let leaderless_since = Some(Instant::now());
         let quorum_state = read_quorum_state(log.dir()).map_err(|error| error.to_string())?;
         let (node, effects) =
             Node::start(config, log, quorum_state, now_ms()).map_err(|error| error.to_string())?;
@@ -101,6 +109,8 @@ impl KraftStore {
             observed: 0,
             events: VecDeque::new(),
             bytes_written: 0,
+            metrics,
+            leaderless_since,
         };
         store.perform(effects);
         Ok(store)
@@ -121,6 +131,21 @@ impl KraftStore {
                 Err(reason) => self.events.push_back(StoreEvent::Failed(reason)),
             }
         }
+        self.show();
+    }
+
+    /// Shows the state of the Raft node to others, and how long an election took that is over.
+    fn show(&mut self) {
+        let raft = RaftSnapshot::of(&self.node);
+        match (raft.leader_id, self.leaderless_since) {
+            (None, None) => self.leaderless_since = Some(Instant::now()),
+            (Some(_), Some(since)) => {
+                self.metrics.elections.add(since.elapsed());
+                self.leaderless_since = None;
+            }
+            _ => {}
+        }
+        self.metrics.set_raft(raft);
     }
 
     /// Carries out one effect; an input that results from it is stepped after the effects that are left.

@@ -1,0 +1,73 @@
+//! Bytes, messages and requests of one partition (`BrokerTopicMetrics`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Bytes of batches that were appended.
+    BytesIn,
+    /// Bytes of batches that were sent to consumers.
+    BytesOut,
+    /// Bytes of batches that were refused as too large.
+    BytesRejected,
+    /// Records that were appended.
+    MessagesIn,
+    /// Partitions named in Produce requests.
+    ProduceRequests,
+    /// Of these, those that failed for a reason that a client cannot be blamed for, as Kafka counts.
+    ProduceFailures,
+    /// Reads of a partition for Fetch requests; a fetch that waits reads again.
+    FetchRequests,
+    /// Of these, those that failed for such a reason.
+    FetchFailures,
+}
+
+const FLOWS: usize = 8;
+
+/// The counters of one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic([AtomicU64; FLOWS]);
+
+/// [`Traffic`] at one moment, or of several partitions together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounts([u64; FLOWS]);
+
+impl Traffic {
+    /// Adds to a counter.
+    pub(crate) fn add(&self, flow: Flow, n: u64) {
+        self.0[flow as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds to a counter that is only added to under one lock, which the caller holds: no locked instruction.
+    pub(crate) fn add_locked(&self, flow: Flow, n: u64) {
+        let counter = &self.0[flow as usize];
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds all of what was counted elsewhere.
+    pub(crate) fn take_over(&self, counts: FlowCounts) {
+        for (counter, n) in self.0.iter().zip(counts.0) {
+            counter.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// All counters.
+    pub(crate) fn counts(&self) -> FlowCounts {
+        FlowCounts(std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed)))
+    }
+}
+
+impl FlowCounts {
+    /// One counter.
+    pub fn get(&self, flow: Flow) -> u64 {
+        self.0[flow as usize]
+    }
+
+    /// Adds all of `other`.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, n) in self.0.iter_mut().zip(other.0) {
+            *sum += n;
+        }
+    }
+}
