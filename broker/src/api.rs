@@ -44,6 +44,7 @@ use protocol::{Decodable, Encodable, guard};
 
 use crate::context::Context;
 use crate::group::{ClientContext, GroupCoordinator, Reply};
+use crate::metrics::codes;
 
 /// The APIs that are served; all others are neither advertised nor taken.
 pub(crate) const SERVED: &[i16] = &[
@@ -203,7 +204,7 @@ impl Call {
             ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle, out),
             ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle, out),
             ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle, out),
-            _ => forward::to_controller(self.ctx, self.frame, self.correlation_id),
+            _ => forward::to_controller(self.place(), self.ctx, self.frame),
         }
     }
 
@@ -258,15 +259,20 @@ impl Call {
 
 /// What a response's frame is made from beside the response.
 #[derive(Clone, Copy)]
-struct Place {
+pub(crate) struct Place {
     key: i16,
     version: i16,
     correlation_id: i32,
 }
 
 impl Place {
+    /// A response that another has made is on its way.
+    fn note_frame(self, frame: &Bytes) {
+        codes::note_frame(self.key, self.version, frame);
+    }
+
     /// Writes the response now.
-    fn answer<R: Encodable>(self, response: &R, out: &mut Outbox) -> Outcome {
+    fn answer<R: Encodable + 'static>(self, response: &R, out: &mut Outbox) -> Outcome {
         match self.encode(response, out) {
             Ok(()) => Outcome::Answered,
             Err(reason) => Outcome::Close(reason),
@@ -297,8 +303,9 @@ impl Place {
     }
 
     /// Writes a response of a generated message as one frame.
-    fn encode<R: Encodable>(self, response: &R, out: &mut Outbox) -> Result<(), String> {
+    fn encode<R: Encodable + 'static>(self, response: &R, out: &mut Outbox) -> Result<(), String> {
         let Self { key, version, correlation_id } = self;
+        codes::note_answer(key, response);
         let flexible = versions::response_header_version(key, version) == 1;
         let mark = begin_response(out, correlation_id, flexible);
         let start = out.buffer().len();

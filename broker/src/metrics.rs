@@ -4,6 +4,7 @@
 //! watched only if someone may look, by a scrape or in the request log: without that a request pays one branch.
 //! Watched, it pays two looks at the clock and relaxed additions in the worker's own shard.
 
+pub(crate) mod codes;
 mod requests;
 mod traffic;
 pub(crate) mod watch;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use protocol::ErrorCode;
 
 pub use self::requests::{ApiSnapshot, BUCKETS_MS};
 pub(crate) use self::traffic::Traffic;
@@ -67,16 +67,16 @@ impl Metrics {
         self.is_watched
     }
 
-    /// An answer of `api_key` carries this code, once per place that has one; NONE counts too, as in Kafka.
-    pub(crate) fn answered(&self, api_key: i16, code: ErrorCode) {
-        if !self.is_watched {
-            return;
+    /// An answer of `api_key` held these codes; NONE counts too, as in Kafka.
+    fn count_codes(&self, api_key: i16, tally: &codes::Tally) {
+        if tally.none > 0 {
+            self.requests.succeeded(api_key, tally.none);
         }
-        if code == ErrorCode::NONE {
-            self.requests.succeeded(api_key);
-        } else {
-            watch::note(code);
-            *self.errors.lock().entry((api_key, code.code())).or_default() += 1;
+        if !tally.errors.is_empty() {
+            let mut errors = self.errors.lock();
+            for (code, places) in &tally.errors {
+                *errors.entry((api_key, *code)).or_default() += places;
+            }
         }
     }
 

@@ -23,7 +23,14 @@ async fn topics_survive_a_restart() {
     let image = controller.image();
     assert!(image.provenance.last_offset >= committed, "published before answered");
     let id = image.topics.by_name("orders").unwrap().id;
+    assert!(controller.ping().await, "its thread answers");
+    let counts = controller.metrics();
+    assert!(counts.is_active && counts.raft.leader_id.is_some() && counts.raft.role == "leader");
+    assert_eq!((counts.activations, counts.elections.count), (1, 1));
+    assert!(counts.commits.count > 0 && counts.raft.high_watermark == counts.raft.log_end);
     controller.stop().await.unwrap();
+    assert!(!controller.ping().await, "nobody is there");
+    assert!(!controller.metrics().is_active);
 
     let controller = node.start();
     let mut leader = controller.leader();

@@ -22,5 +22,6 @@ pub mod process;
 pub mod program;
 pub mod random;
 pub mod report;
+pub mod scrape;
 pub mod setup;
 pub mod wire;

@@ -14,9 +14,11 @@ use protocol::{Decodable, ErrorCode, versions};
 
 use crate::api::{Header, SERVED};
 use crate::context::Context;
+use crate::metrics::codes;
 
 /// Answers a version that is not known.
 pub(crate) fn unsupported(correlation_id: i32, out: &mut Outbox) {
+    codes::note(ErrorCode::UNSUPPORTED_VERSION);
     let mut answer = BytesMut::new();
     versions::put_api_versions_unsupported(correlation_id, &mut answer);
     push(&answer, out);
@@ -34,8 +36,10 @@ pub(crate) fn handle(ctx: &Context, header: &Header<'_>, frame: &[u8], out: &mut
         is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
     if header.version >= 3 && !well_formed {
         let error = ErrorCode::INVALID_REQUEST;
+        codes::note(error);
         put_api_versions_error(header.version, header.correlation_id, error, &mut answer);
     } else {
+        codes::note(ErrorCode::NONE);
         let image = ctx.metadata.image();
         let finalized: Vec<_> = image
             .features

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use net::{Outbox, Outcome};
 
+use crate::api::Place;
 use crate::context::Context;
 
 /// Forwards a whole frame; closes the connection when no controller can be reached.
-pub(crate) fn to_controller(ctx: Arc<Context>, frame: Bytes, correlation_id: i32) -> Outcome {
+pub(crate) fn to_controller(place: Place, ctx: Arc<Context>, frame: Bytes) -> Outcome {
     Outcome::Exclusive(Box::pin(async move {
         let answer = match ctx.controller.call(frame).await {
             Ok(answer) => answer,
             Err(e) => {
-                tracing::warn!("request {correlation_id} could not be forwarded: {e}");
+                tracing::warn!("request {} could not be forwarded: {e}", place.correlation_id);
                 return None;
             }
         };
         ctx.metadata.wait_for(answer.committed_offset).await;
+        place.note_frame(&answer.response);
         let mut out = Outbox::new();
         let mark = out.begin_frame();
         out.buffer().extend_from_slice(&answer.response);

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use net::{Outbox, Outcome};
 use protocol::ErrorCode;
-use protocol::versions::ApiKey;
 use storage::AppendOrigin;
 use storage::validate::{self, ValidateError};
 use uuid::Uuid;
@@ -24,7 +23,7 @@ use uuid::Uuid;
 use crate::api::{Header, begin_response};
 use crate::clock;
 use crate::context::Context;
-use crate::metrics::Flow;
+use crate::metrics::{Flow, codes};
 use crate::replica::partition::{Partition, PartitionState};
 use crate::replica::waiters::Wait;
 use crate::wire::{FieldReader, FieldWriter};
@@ -369,7 +368,7 @@ fn encode(ctx: &Context, version: i16, correlation_id: i32, topics: &[TopicResul
         }
         w.array(topic.partitions.len());
         for result in &topic.partitions {
-            ctx.metrics.answered(ApiKey::PRODUCE, result.error);
+            codes::note(result.error);
             encode_partition(&mut w, version, result);
             match (version >= 10 && result.error == ErrorCode::NOT_LEADER_OR_FOLLOWER)
                 .then(|| ctx.metadata.leader_of(topic.name.as_deref(), topic.id, result.index))

@@ -4,7 +4,6 @@ use std::io;
 
 use net::{FileRange, Outbox, SENDFILE_MIN_BYTES};
 use protocol::ErrorCode;
-use protocol::versions::ApiKey;
 use storage::LogSlice;
 
 use crate::api::begin_response;
@@ -12,7 +11,7 @@ use crate::context::Context;
 use crate::fetch::read::ReadResult;
 use crate::fetch::session::{NO_SESSION, TopicKey};
 use crate::metadata_cache::LeaderHint;
-use crate::metrics::Flow;
+use crate::metrics::{Flow, codes};
 use crate::wire::FieldWriter;
 
 /// First version with compact fields and tagged fields.
@@ -35,7 +34,7 @@ impl Answer {
 /// Writes one whole frame.
 pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &Answer, out: &mut Outbox) {
     if answer.error != ErrorCode::NONE {
-        ctx.metrics.answered(ApiKey::FETCH, answer.error);
+        codes::note(answer.error);
     }
     let flexible = version >= FLEXIBLE;
     let mark = begin_response(out, correlation_id, flexible);
@@ -85,7 +84,7 @@ pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &
 }
 
 fn count(ctx: &Context, result: &ReadResult) {
-    ctx.metrics.answered(ApiKey::FETCH, result.error);
+    codes::note(result.error);
     if result.len() > 0
         && let Ok(partition) = ctx.replicas.find(&result.key.0, result.key.1)
     {

@@ -136,10 +136,10 @@ impl Requests {
         }
     }
 
-    /// An answer had no error in one of its places for it.
-    pub(super) fn succeeded(&self, api_key: i16) {
+    /// An answer had no error in so many of its places for it.
+    pub(super) fn succeeded(&self, api_key: i16, places: u64) {
         if let Some(counters) = self.of(api_key) {
-            counters.succeeded.fetch_add(1, Ordering::Relaxed);
+            counters.succeeded.fetch_add(places, Ordering::Relaxed);
         }
     }
 

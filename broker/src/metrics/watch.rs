@@ -2,7 +2,6 @@
 //!
 //! The log is Kafka's `kafka.request.logger` at level DEBUG.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,10 +9,11 @@ use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use net::{Outbox, Outcome, PendingAnswer};
-use protocol::{ErrorCode, versions};
+use protocol::versions;
 
 use crate::api;
 use crate::context::Context;
+use crate::metrics::codes;
 use crate::server::Session;
 
 /// Target of the lines, after Kafka's logger.
@@ -24,20 +24,6 @@ const CLIENT_ID_BYTES: usize = 256;
 /// Whether the request log is on.
 pub(crate) fn is_logged() -> bool {
     tracing::enabled!(target: LOG, tracing::Level::DEBUG)
-}
-
-thread_local! {
-    /// First error of the answer that this thread is writing.
-    static FIRST_ERROR: Cell<ErrorCode> = const { Cell::new(ErrorCode::NONE) };
-}
-
-/// The answer that is being written on this thread carries an error.
-pub(super) fn note(code: ErrorCode) {
-    FIRST_ERROR.with(|first| {
-        if first.get() == ErrorCode::NONE {
-            first.set(code);
-        }
-    });
 }
 
 /// A request that is being handled.
@@ -59,7 +45,7 @@ struct Line {
 /// Handles one request and watches it.
 pub(crate) fn call(ctx: &Arc<Context>, session: &Session, frame: &mut [u8], out: &mut Outbox) -> Outcome {
     let watch = Watch::begin(session, frame);
-    FIRST_ERROR.set(ErrorCode::NONE);
+    codes::begin();
     let before = out.len();
     match api::dispatch(ctx, &session.listener, session.peer, frame, out) {
         outcome @ (Outcome::Answered | Outcome::Unanswered) => {
@@ -68,7 +54,10 @@ pub(crate) fn call(ctx: &Arc<Context>, session: &Session, frame: &mut [u8], out:
         }
         Outcome::Pending(answer) => Outcome::Pending(Waiting::begin(ctx, watch, answer)),
         Outcome::Exclusive(answer) => Outcome::Exclusive(Waiting::begin(ctx, watch, answer)),
-        Outcome::Close(reason) => Outcome::Close(reason),
+        Outcome::Close(reason) => {
+            codes::end();
+            Outcome::Close(reason)
+        }
     }
 }
 
@@ -83,6 +72,8 @@ impl Watch {
     /// The answer is there, or none is due.
     fn end(&self, ctx: &Context, local: Duration, remote: Duration, response_bytes: usize) {
         ctx.metrics.requests.finished(self.api_key, self.version, local, remote);
+        let tally = codes::end();
+        ctx.metrics.count_codes(self.api_key, &tally);
         let Some(line) = &self.line else { return };
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         tracing::debug!(
@@ -96,7 +87,7 @@ impl Watch {
             total_ms = milliseconds(local + remote),
             local_ms = milliseconds(local),
             remote_ms = milliseconds(remote),
-            error = FIRST_ERROR.get().name(),
+            error = tally.first().name(),
             request_bytes = line.request_bytes,
             response_bytes,
             "Completed request"
@@ -130,6 +121,7 @@ struct Waiting {
 
 impl Waiting {
     fn begin(ctx: &Arc<Context>, watch: Watch, answer: PendingAnswer) -> PendingAnswer {
+        codes::end();
         ctx.metrics.requests.wait(watch.api_key, 1);
         let local = watch.started.elapsed();
         Box::pin(Self { ctx: ctx.clone(), watch, local, answer })
@@ -140,7 +132,7 @@ impl Future for Waiting {
     type Output = Option<Outbox>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        FIRST_ERROR.set(ErrorCode::NONE);
+        codes::begin();
         let began = Instant::now();
         let polled = self.answer.as_mut().poll(cx);
         let ended = Instant::now();
@@ -148,6 +140,8 @@ impl Future for Waiting {
         if let Poll::Ready(Some(out)) = &polled {
             let total = ended - self.watch.started;
             self.watch.end(&self.ctx, self.local, total.saturating_sub(self.local), out.len());
+        } else {
+            codes::end();
         }
         polled
     }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
@@ -12,8 +12,8 @@ use metadata::delta::MetadataDelta;
 use metadata::image::MetadataImage;
 use minikafka_broker::config::{BrokerConfig, ListenerConfig};
 use minikafka_broker::{
-    BoundListeners, Broker, ControllerAnswer, ControllerCall, ControllerChannel, LockedDir, MetadataSource,
-    Probe,
+    BoundListeners, Broker, ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable,
+    LockedDir, MetadataSource, Probe,
 };
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -49,6 +49,7 @@ struct TestController {
     deltas: Mutex<Option<mpsc::UnboundedSender<Arc<MetadataDelta>>>>,
     next_producer_id: AtomicI64,
     next_topic: AtomicU64,
+    is_silent: AtomicBool,
 }
 
 impl TestController {
@@ -153,6 +154,9 @@ struct Channel(Arc<TestController>);
 
 impl ControllerChannel for Channel {
     fn call(&self, request: Bytes) -> ControllerCall {
+        if self.0.is_silent.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(ControllerUnavailable) });
+        }
         let answer = self.0.answer(&request);
         Box::pin(async move { Ok(answer) })
     }
@@ -178,6 +182,7 @@ pub(crate) struct Setup {
 /// A running broker, its directories and its controller.
 pub(crate) struct TestBroker {
     broker: Broker,
+    probe: Arc<Probe>,
     controller: Arc<TestController>,
     dir: tempfile::TempDir,
     setup: Setup,
@@ -198,6 +203,7 @@ impl TestBroker {
             deltas: Mutex::new(None),
             next_producer_id: AtomicI64::new(1000),
             next_topic: AtomicU64::new(1000),
+            is_silent: AtomicBool::new(false),
         });
         let level = FeatureLevelRecord { name: "metadata.version".into(), feature_level: 27 };
         controller.commit(&[Record::FeatureLevel(level)]);
@@ -217,6 +223,7 @@ impl TestBroker {
             std::fs::create_dir_all(&path).unwrap();
             LockedDir { dir: LogDir::open(&path).unwrap(), id: *id }
         });
+        let probe = Probe::new(true);
         let broker = Broker::start(
             config,
             bound,
@@ -224,11 +231,11 @@ impl TestBroker {
             Arc::new(Channel(controller.clone())),
             Box::new(Source(receiver)),
             &tokio::runtime::Handle::current(),
-            Probe::new(true),
+            probe.clone(),
         )
         .await
         .unwrap();
-        Self { broker, controller, dir, setup }
+        Self { broker, probe, controller, dir, setup }
     }
 
     /// Stops in order and starts again on the same directories.
@@ -270,6 +277,16 @@ impl TestBroker {
     pub(crate) fn directory_of(&self, topic: &str) -> Uuid {
         let image = self.controller.image.lock().unwrap();
         image.topics.by_name(topic).unwrap().partition(0).unwrap().directories[0]
+    }
+
+    /// Looks into the broker.
+    pub(crate) fn probe(&self) -> &Arc<Probe> {
+        &self.probe
+    }
+
+    /// From now on the controller answers, or it does not.
+    pub(crate) fn set_silent(&self, is_silent: bool) {
+        self.controller.is_silent.store(is_silent, Ordering::Relaxed);
     }
 
     /// Stops in order.
