@@ -233,6 +233,35 @@ fn start(voters: i32) -> (Node<MemoryLog>, Vec<Effect>) {
     Node::start(config, MemoryLog::default(), None, 0).unwrap()
 }
 
+#[test]
+fn an_epoch_keeps_its_leader() {
+    let (mut node, _) = start(3);
+    let begin = BeginQuorumEpochRequest {
+        cluster_id: None,
+        voter: None,
+        leader_id: 87,
+        leader_epoch: 5,
+        leader_endpoints: Vec::new(),
+    };
+    let request = Request::BeginQuorumEpoch(begin);
+    node.step(Input::Request { id: 1, listener: "CONTROLLER".into(), request }, 0);
+    assert_eq!((node.epoch(), node.leader_id()), (5, Some(87)), "known, though nobody says where it is");
+    let effects = node.step(Input::Tick, 10_000);
+    let asked = effects.iter().find_map(|effect| match effect {
+        Effect::Send { id, request: Request::Vote(_), .. } => Some(*id),
+        _ => None,
+    });
+    let endpoint = Endpoint { name: "CONTROLLER".into(), host: "h".into(), port: 2 };
+    let answer = VoteResponse {
+        top_level_error: ErrorCode::NONE,
+        error: ErrorCode::FENCED_LEADER_EPOCH,
+        leader: CurrentLeader { id: Some(2), epoch: 5, endpoint: Some(endpoint) },
+        vote_granted: false,
+    };
+    node.step(Input::Response { id: asked.unwrap(), result: Ok(Response::Vote(answer)) }, 10_001);
+    assert_eq!((node.epoch(), node.leader_id()), (5, Some(87)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 

@@ -169,7 +169,11 @@ impl<L: Log> Node<L> {
             }
             _ => endpoints,
         };
+        // An epoch has one leader: whoever names another is wrong, even if it is easier to reach.
+        let contradicts =
+            epoch == self.epoch && self.leader_id().is_some_and(|known| leader_id != Some(known));
         match leader_id {
+            _ if contradicts => {}
             Some(id) if epoch > self.epoch || (epoch == self.epoch && self.lacks_leader()) => {
                 if !endpoints.is_empty() {
                     self.become_follower(epoch, id, endpoints);
