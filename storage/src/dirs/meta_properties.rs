@@ -97,14 +97,18 @@ impl MetaProperties {
     }
 }
 
-/// Backslashes before what has a meaning in a properties file.
-fn escape(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for c in value.chars() {
-        if matches!(c, '\\' | '=' | ':' | '#' | '!' | ' ') {
-            escaped.push('\\');
+/// As Java's `Properties.store`: a properties file is Latin-1, so that what is not ASCII is written by its UTF-16 units.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for unit in text.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(c @ (b'\\' | b'=' | b':' | b'#' | b'!' | b' ')) => escaped.extend(['\\', char::from(c)]),
+            Ok(c @ b'!'..=b'~') => escaped.push(char::from(c)),
+            _ => {
+                // Writing to a string cannot fail.
+                let _ = write!(escaped, "\\u{unit:04X}");
+            }
         }
-        escaped.push(c);
     }
     escaped
 }
