@@ -5,14 +5,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use metadata::image::{MetadataImage, TopicImage};
 use metadata::partition::PartitionRegistration;
+use uuid::Uuid;
 
 use crate::config::{BrokerConfig, BrokerSettings, SettingsSource};
 use crate::controller_channel::ControllerChannel;
+use crate::fetch::read::ReadResult;
 use crate::fetch::session::FetchSessions;
 use crate::group::GroupCoordinator;
 use crate::lifecycle::Lifecycle;
-use crate::metadata_cache::MetadataCache;
-use crate::metrics::Metrics;
+use crate::metadata_cache::{LeaderHint, MetadataCache};
+use crate::metrics::{Flow, Metrics, codes};
 use crate::producer_ids::ProducerIds;
 use crate::replica::manager::ReplicaManager;
 
@@ -41,6 +43,38 @@ pub(crate) struct NodeEndpoint {
     pub(crate) rack: Option<String>,
 }
 
+/// What an answer of Produce or Fetch says of others, and who counts what it says.
+pub(crate) trait AnswerContext {
+    /// The leader of a partition named by topic name or id.
+    fn leader_of(&self, name: Option<&str>, id: Option<Uuid>, partition: i32) -> Option<LeaderHint>;
+    /// The inter-broker addresses of nodes; duplicates and unknown nodes are left out.
+    fn node_endpoints(&self, ids: &[i32]) -> Vec<NodeEndpoint>;
+    /// An answer to Fetch names this partition.
+    fn fetched(&self, result: &ReadResult);
+}
+
+impl AnswerContext for Context {
+    fn leader_of(&self, name: Option<&str>, id: Option<Uuid>, partition: i32) -> Option<LeaderHint> {
+        self.metadata.leader_of(name, id, partition)
+    }
+
+    fn node_endpoints(&self, ids: &[i32]) -> Vec<NodeEndpoint> {
+        Context::node_endpoints(self, ids)
+    }
+
+    fn fetched(&self, result: &ReadResult) {
+        if !self.metrics.is_watched() {
+            return;
+        }
+        codes::note(result.error);
+        if result.len() > 0
+            && let Ok(partition) = self.replicas.find(&result.key.0, result.key.1)
+        {
+            partition.traffic.add(Flow::BytesOut, result.len() as u64);
+        }
+    }
+}
+
 impl Context {
     /// The settings of this moment.
     pub(crate) fn settings(&self) -> Arc<BrokerSettings> {
@@ -61,7 +95,7 @@ impl Context {
         partition: &PartitionRegistration,
     ) -> Vec<i32> {
         let directories = partition.directories.iter().map(Some).chain(std::iter::repeat(None));
-        let offline = |(id, directory): (&i32, Option<&uuid::Uuid>)| match image.cluster.broker(*id) {
+        let offline = |(id, directory): (&i32, Option<&Uuid>)| match image.cluster.broker(*id) {
             Some(broker) => {
                 broker.fenced || directory.is_some_and(|directory| !broker.has_online_directory(*directory))
             }

@@ -19,6 +19,8 @@ mod context;
 mod controller_channel;
 mod dir_assignments;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod group;
 mod group_log;
 mod lifecycle;

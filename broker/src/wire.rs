@@ -2,6 +2,8 @@
 //!
 //! Only Produce and the Fetch answer are done this way; every other API uses the generated messages.
 
+use crate::context::NodeEndpoint;
+
 /// Reads the fields of a request in order. Every method answers `None` once the bytes run out.
 pub(crate) struct FieldReader<'a> {
     bytes: &'a [u8],
@@ -58,9 +60,9 @@ impl<'a> FieldReader<'a> {
         Some(usize::try_from(length).ok())
     }
 
-    /// Number of elements of an array; null counts as none. Not to be used to reserve memory.
+    /// Number of elements of an array, which must not be null. Not to be used to reserve memory.
     pub(crate) fn array(&mut self) -> Option<usize> {
-        Some(self.length(true)?.unwrap_or(0))
+        self.length(true)?
     }
 
     /// A string that may be null. Bytes that are not UTF-8 are refused.
@@ -195,6 +197,25 @@ impl<'a> FieldWriter<'a> {
         self.unsigned_varint(n);
     }
 
+    /// The tagged fields at the end of an answer of Produce or Fetch: where the leaders that it names are reached.
+    pub(crate) fn node_endpoints(&mut self, endpoints: &[NodeEndpoint]) {
+        if endpoints.is_empty() {
+            self.no_tags();
+            return;
+        }
+        self.tags(1);
+        self.tag(0, |w| {
+            w.array(endpoints.len());
+            for endpoint in endpoints {
+                w.i32(endpoint.node_id);
+                w.string(&endpoint.host);
+                w.i32(endpoint.port);
+                w.nullable_string(endpoint.rack.as_deref());
+                w.no_tags();
+            }
+        });
+    }
+
     /// One tagged field, written by `body`.
     pub(crate) fn tag(&mut self, tag: u32, body: impl FnOnce(&mut FieldWriter<'_>)) {
         let mut value = Vec::new();
@@ -202,5 +223,22 @@ impl<'a> FieldWriter<'a> {
         self.unsigned_varint(tag);
         self.unsigned_varint(value.len() as u32);
         self.out.extend_from_slice(&value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_must_not_be_null() {
+        for (bytes, flexible, count) in [
+            (&[0, 0, 0, 0][..], false, Some(0)),
+            (&[0xff, 0xff, 0xff, 0xff], false, None),
+            (&[1], true, Some(0)),
+            (&[0], true, None),
+        ] {
+            assert_eq!(FieldReader::new(bytes, 0, flexible).array(), count, "{bytes:?}");
+        }
     }
 }

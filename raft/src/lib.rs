@@ -36,8 +36,8 @@ pub mod voters;
 
 #[cfg(test)]
 mod golden;
-#[cfg(test)]
-mod memory_log;
+#[cfg(any(test, feature = "memory-log"))]
+pub mod memory_log;
 #[cfg(test)]
 mod robustness;
 #[cfg(test)]

@@ -10,8 +10,9 @@ use crate::control;
 use crate::log::{Log, LogError, SnapshotChunk, SnapshotInfo};
 use crate::replica::OffsetAndEpoch;
 
+/// The log. Panics where a node breaks the contract of [`Log`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct MemoryLog {
+pub struct MemoryLog {
     start: i64,
     end: i64,
     flushed: i64,
@@ -32,16 +33,17 @@ struct Entry {
 
 impl MemoryLog {
     /// Lets the write after the next `writes` fail, or none.
-    pub(crate) fn set_fuse(&mut self, writes: Option<u32>) {
+    pub fn set_fuse(&mut self, writes: Option<u32>) {
         self.fuse = writes;
     }
 
-    pub(crate) fn is_blown(&self) -> bool {
+    /// Whether writes fail.
+    pub fn is_blown(&self) -> bool {
         self.fuse == Some(0)
     }
 
     /// Base offset, end offset, epoch and bytes of each batch.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (i64, i64, i32, &Bytes)> {
+    pub fn entries(&self) -> impl Iterator<Item = (i64, i64, i32, &Bytes)> {
         self.batches.iter().map(|entry| (entry.base, entry.next, entry.epoch, &entry.bytes))
     }
 
@@ -57,7 +59,7 @@ impl MemoryLog {
     }
 
     /// Loses what was not flushed.
-    pub(crate) fn crash(&mut self) {
+    pub fn crash(&mut self) {
         self.fuse = None;
         let flushed = self.flushed;
         self.batches.retain(|entry| entry.next <= flushed);
@@ -65,7 +67,8 @@ impl MemoryLog {
         self.partial = None;
     }
 
-    pub(crate) fn add_snapshot(&mut self, id: OffsetAndEpoch, bytes: Bytes) {
+    /// Puts a whole snapshot beside the log, as the state machine does.
+    pub fn add_snapshot(&mut self, id: OffsetAndEpoch, bytes: Bytes) {
         self.snapshots.insert(id, bytes);
     }
 }
@@ -91,7 +94,7 @@ impl Log for MemoryLog {
     fn append(&mut self, batches: &[u8]) -> Result<(), LogError> {
         self.write()?;
         for batch in batch::batches(batches) {
-            let batch = batch.unwrap();
+            let batch = batch.expect("a node appends whole batches");
             assert_eq!(batch.base_offset(), self.end, "gap in the log");
             self.end = batch.next_offset();
             self.batches.push(Entry {
@@ -166,7 +169,7 @@ impl Log for MemoryLog {
 
     fn append_snapshot(&mut self, id: OffsetAndEpoch, position: u64, bytes: &[u8]) -> Result<(), LogError> {
         self.write()?;
-        let (partial_id, partial) = self.partial.as_mut().unwrap();
+        let (partial_id, partial) = self.partial.as_mut().expect("a snapshot was started");
         assert_eq!((*partial_id, partial.len() as u64), (id, position));
         partial.extend_from_slice(bytes);
         Ok(())
@@ -174,7 +177,7 @@ impl Log for MemoryLog {
 
     fn install_snapshot(&mut self, id: OffsetAndEpoch) -> Result<(), LogError> {
         self.write()?;
-        let (partial_id, partial) = self.partial.take().unwrap();
+        let (partial_id, partial) = self.partial.take().expect("a snapshot was started");
         assert_eq!(partial_id, id);
         self.snapshots.retain(|old, _| *old >= id);
         self.snapshots.insert(id, partial.freeze());

@@ -1,7 +1,8 @@
-//! Project tasks: `cargo xtask setup|tidy|test|soak|bench`.
+//! Project tasks: `cargo xtask setup|tidy|test|fuzz|soak|bench`.
 //!
 //! Every command that a task runs is printed first; the first one that fails ends the task with exit code 1.
 
+mod fuzz;
 mod setup;
 mod shell;
 mod tidy;
@@ -15,6 +16,8 @@ const USAGE: &str = "\
 cargo xtask setup                     fetch what the tests need into target/test-setup (skips what is there)
 cargo xtask tidy                      formatting, lints, documentation, sizes, layers
 cargo xtask test                      setup, tidy, release build, every test
+cargo xtask fuzz [--target T] [--seconds N]   libFuzzer over the targets of fuzz/, 60 s each unless told otherwise
+cargo xtask fuzz --merge [--target T]  the smallest inputs that reach everything, into fuzz/corpus
 cargo xtask soak kill [--rounds N]    kill -9 under load, 200 rounds unless told otherwise
 cargo xtask bench startup             start-up time, idle memory and idle processor time
 cargo xtask bench COMMAND ...         speed beside the floor and Apache Kafka (`cargo xtask bench --help`)";
@@ -28,14 +31,15 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(&shell),
         ["tidy"] => tidy::run(&shell),
         ["test"] => test(&shell),
+        ["fuzz", options @ ..] => match fuzz_options(options) {
+            Some(options) => fuzz::run(&shell, &options),
+            None => return usage(),
+        },
         ["soak", "kill"] => soak_kill(&shell, "200"),
         ["soak", "kill", "--rounds", rounds] => soak_kill(&shell, rounds),
         ["bench", "startup"] => bench_startup(&shell),
         ["bench", words @ ..] => bench(&shell, words),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,6 +47,33 @@ fn main() -> ExitCode {
             eprintln!("xtask: {why} (after {} s)", started.elapsed().as_secs());
             ExitCode::FAILURE
         }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn fuzz_options<'a>(mut words: &[&'a str]) -> Option<fuzz::Options<'a>> {
+    let mut options = fuzz::Options { target: None, seconds: "60", merge: false };
+    loop {
+        words = match words {
+            [] => return Some(options),
+            ["--merge", rest @ ..] => {
+                options.merge = true;
+                rest
+            }
+            ["--target", name, rest @ ..] => {
+                options.target = Some(name);
+                rest
+            }
+            ["--seconds", seconds, rest @ ..] if seconds.parse::<u32>().is_ok() => {
+                options.seconds = seconds;
+                rest
+            }
+            _ => return None,
+        };
     }
 }
 

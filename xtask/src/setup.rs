@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("make", "make"),
     ("cc", "gcc"),
+    ("c++", "g++"),
     ("javac", "default-jdk-headless"),
     ("mvn", "maven"),
     ("go", "golang"),

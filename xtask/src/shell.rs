@@ -26,6 +26,11 @@ impl Shell {
         &self.root
     }
 
+    /// Cargo's target directory.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// What the tests need lies below this directory.
     pub(crate) fn setup_dir(&self) -> PathBuf {
         self.target.join("test-setup")

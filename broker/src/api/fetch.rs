@@ -62,7 +62,7 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out:
     let session = match ctx.sessions.resolve(session_request(version, &request), clock::now_ms()) {
         Ok(session) => session,
         Err(error) => {
-            encode(ctx, version, header.correlation_id, &Answer::error(error), out);
+            encode(&**ctx, version, header.correlation_id, &Answer::error(error), out);
             return Outcome::Answered;
         }
     };
@@ -138,7 +138,7 @@ impl Fetch {
             });
         }
         let answer = Answer { error: ErrorCode::NONE, session_id: self.session.session_id, results };
-        encode(&self.ctx, self.version, self.correlation_id, &answer, out);
+        encode(&*self.ctx, self.version, self.correlation_id, &answer, out);
     }
 }
 

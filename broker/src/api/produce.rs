@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::api::{Header, begin_response};
 use crate::clock;
-use crate::context::Context;
+use crate::context::{AnswerContext, Context};
 use crate::metrics::{Flow, codes};
 use crate::replica::partition::{Partition, PartitionState};
 use crate::replica::waiters::Wait;
@@ -37,35 +37,37 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 const INLINE_BYTES: usize = 256 * 1024;
 
 /// What a request says of one partition.
-struct PartitionData {
-    index: i32,
-    records: Option<Range<usize>>,
+pub(crate) struct PartitionData {
+    pub(crate) index: i32,
+    pub(crate) records: Option<Range<usize>>,
 }
 
 /// What became of one partition's batch.
-struct PartitionResult {
-    index: i32,
-    error: ErrorCode,
-    base_offset: i64,
-    log_append_time: i64,
-    log_start_offset: i64,
+pub(crate) struct PartitionResult {
+    pub(crate) index: i32,
+    pub(crate) error: ErrorCode,
+    pub(crate) base_offset: i64,
+    pub(crate) log_append_time: i64,
+    pub(crate) log_start_offset: i64,
     /// Place in the batch and reason of each refused record.
-    record_errors: Vec<(i32, String)>,
-    message: Option<String>,
+    pub(crate) record_errors: Vec<(i32, String)>,
+    pub(crate) message: Option<String>,
     /// The partition, and the high watermark that commits the batch; acks=all only.
-    committed_at: Option<(Arc<Partition>, i64)>,
+    pub(crate) committed_at: Option<(Arc<Partition>, i64)>,
 }
 
-struct TopicResult {
-    name: Option<String>,
-    id: Option<Uuid>,
-    partitions: Vec<PartitionResult>,
+/// A topic as the request names it, with what became of its partitions.
+pub(crate) struct TopicResult {
+    pub(crate) name: Option<String>,
+    pub(crate) id: Option<Uuid>,
+    pub(crate) partitions: Vec<PartitionResult>,
 }
 
-struct Request {
-    acks: i16,
-    timeout: Duration,
-    topics: Vec<TopicResult>,
+/// A request that was walked through.
+pub(crate) struct Request {
+    pub(crate) acks: i16,
+    pub(crate) timeout: Duration,
+    pub(crate) topics: Vec<TopicResult>,
 }
 
 /// Handles a Produce request whose header was read already.
@@ -86,7 +88,7 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &mut [u8], 
         };
     }
     if request.topics.iter().flat_map(|t| &t.partitions).all(PartitionResult::is_settled) {
-        encode(ctx, version, correlation_id, &request.topics, out);
+        encode(&**ctx, version, correlation_id, &request.topics, out);
         return Outcome::Answered;
     }
     let ctx = ctx.clone();
@@ -95,13 +97,26 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &mut [u8], 
     Outcome::Pending(Box::pin(async move {
         let topics = wait_until_committed(request, deadline).await;
         let mut out = Outbox::new();
-        encode(&ctx, version, correlation_id, &topics, &mut out);
+        encode(&*ctx, version, correlation_id, &topics, &mut out);
         Some(out)
     }))
 }
 
 /// Reads the request and appends partition by partition.
 fn run(ctx: &Context, version: i16, client_id: &str, frame: &mut [u8], body: usize) -> Option<Request> {
+    walk(version, frame, body, |acks, topic, data, frame| {
+        produce(ctx, version, client_id, acks, topic, data, frame)
+    })
+}
+
+/// Reads the request in `frame` from `body` on and calls `each` with acks, topic and partition, in order. `None` if
+/// the bytes are no such request; what comes before the place where that shows was handed out by then.
+pub(crate) fn walk(
+    version: i16,
+    frame: &mut [u8],
+    body: usize,
+    mut each: impl FnMut(i16, &TopicResult, PartitionData, &mut [u8]) -> PartitionResult,
+) -> Option<Request> {
     let flexible = version >= FLEXIBLE;
     let mut fields = FieldReader::new(frame, body, flexible);
     fields.string()?;
@@ -125,7 +140,7 @@ fn run(ctx: &Context, version: i16, client_id: &str, frame: &mut [u8], body: usi
             let data = PartitionData { index: fields.i32()?, records: fields.bytes_range()? };
             fields.tags()?;
             at = fields.position();
-            let result = produce(ctx, version, client_id, acks, &topic, data, frame);
+            let result = each(acks, &topic, data, frame);
             topic.partitions.push(result);
         }
         let mut fields = FieldReader::new(frame, at, flexible);
@@ -327,7 +342,7 @@ fn committed(partition: &Partition, offset: i64) -> Option<Result<(), ErrorCode>
 }
 
 impl PartitionResult {
-    fn new(index: i32) -> Self {
+    pub(crate) fn new(index: i32) -> Self {
         Self {
             index,
             error: ErrorCode::NONE,
@@ -354,7 +369,14 @@ impl PartitionResult {
     }
 }
 
-fn encode(ctx: &Context, version: i16, correlation_id: i32, topics: &[TopicResult], out: &mut Outbox) {
+/// Writes one whole frame.
+pub(crate) fn encode(
+    beside: &impl AnswerContext,
+    version: i16,
+    correlation_id: i32,
+    topics: &[TopicResult],
+    out: &mut Outbox,
+) {
     let flexible = version >= FLEXIBLE;
     let mark = begin_response(out, correlation_id, flexible);
     let mut w = FieldWriter::new(out.buffer(), flexible);
@@ -371,7 +393,7 @@ fn encode(ctx: &Context, version: i16, correlation_id: i32, topics: &[TopicResul
             codes::note(result.error);
             encode_partition(&mut w, version, result);
             match (version >= 10 && result.error == ErrorCode::NOT_LEADER_OR_FOLLOWER)
-                .then(|| ctx.metadata.leader_of(topic.name.as_deref(), topic.id, result.index))
+                .then(|| beside.leader_of(topic.name.as_deref(), topic.id, result.index))
                 .flatten()
             {
                 Some(leader) => {
@@ -389,7 +411,8 @@ fn encode(ctx: &Context, version: i16, correlation_id: i32, topics: &[TopicResul
         w.no_tags();
     }
     w.i32(0);
-    w.no_tags();
+    let endpoints = if version >= 10 { beside.node_endpoints(&leads_elsewhere) } else { Vec::new() };
+    w.node_endpoints(&endpoints);
     out.end_frame(mark);
 }
 

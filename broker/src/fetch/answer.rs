@@ -7,11 +7,11 @@ use protocol::ErrorCode;
 use storage::LogSlice;
 
 use crate::api::begin_response;
-use crate::context::Context;
+use crate::context::AnswerContext;
 use crate::fetch::read::ReadResult;
 use crate::fetch::session::{NO_SESSION, TopicKey};
 use crate::metadata_cache::LeaderHint;
-use crate::metrics::{Flow, codes};
+use crate::metrics::codes;
 use crate::wire::FieldWriter;
 
 /// First version with compact fields and tagged fields.
@@ -32,7 +32,13 @@ impl Answer {
 }
 
 /// Writes one whole frame.
-pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &Answer, out: &mut Outbox) {
+pub(crate) fn encode(
+    beside: &impl AnswerContext,
+    version: i16,
+    correlation_id: i32,
+    answer: &Answer,
+    out: &mut Outbox,
+) {
     if answer.error != ErrorCode::NONE {
         codes::note(answer.error);
     }
@@ -56,44 +62,19 @@ pub(crate) fn encode(ctx: &Context, version: i16, correlation_id: i32, answer: &
         }
         w.array(topic.len());
         for result in topic {
-            if ctx.metrics.is_watched() {
-                count(ctx, result);
-            }
-            encode_partition(ctx, version, result, out, &mut leaders);
+            beside.fetched(result);
+            encode_partition(beside, version, result, out, &mut leaders);
         }
         FieldWriter::new(out.buffer(), flexible).no_tags();
     }
     let mut w = FieldWriter::new(out.buffer(), flexible);
-    let endpoints = if version >= 16 { ctx.node_endpoints(&leaders) } else { Vec::new() };
-    if endpoints.is_empty() {
-        w.no_tags();
-    } else {
-        w.tags(1);
-        w.tag(0, |w| {
-            w.array(endpoints.len());
-            for endpoint in &endpoints {
-                w.i32(endpoint.node_id);
-                w.string(&endpoint.host);
-                w.i32(endpoint.port);
-                w.nullable_string(endpoint.rack.as_deref());
-                w.no_tags();
-            }
-        });
-    }
+    let endpoints = if version >= 16 { beside.node_endpoints(&leaders) } else { Vec::new() };
+    w.node_endpoints(&endpoints);
     out.end_frame(mark);
 }
 
-fn count(ctx: &Context, result: &ReadResult) {
-    codes::note(result.error);
-    if result.len() > 0
-        && let Ok(partition) = ctx.replicas.find(&result.key.0, result.key.1)
-    {
-        partition.traffic.add(Flow::BytesOut, result.len() as u64);
-    }
-}
-
 fn encode_partition(
-    ctx: &Context,
+    beside: &impl AnswerContext,
     version: i16,
     result: &ReadResult,
     out: &mut Outbox,
@@ -133,7 +114,7 @@ fn encode_partition(
     if !flexible {
         return;
     }
-    let leader = leader_hint(ctx, version, result);
+    let leader = leader_hint(beside, version, result);
     if let Some(leader) = leader {
         leaders.push(leader.id);
     }
@@ -155,15 +136,15 @@ fn encode_partition(
 }
 
 /// Where the client should go, when it is wrong about the leader.
-fn leader_hint(ctx: &Context, version: i16, result: &ReadResult) -> Option<LeaderHint> {
+fn leader_hint(beside: &impl AnswerContext, version: i16, result: &ReadResult) -> Option<LeaderHint> {
     let wrong_leader =
         matches!(result.error, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH);
     if version < 16 || !wrong_leader {
         return None;
     }
     match &result.key.0 {
-        TopicKey::Name(name) => ctx.metadata.leader_of(Some(name), None, result.key.1),
-        TopicKey::Id(id) => ctx.metadata.leader_of(None, Some(*id), result.key.1),
+        TopicKey::Name(name) => beside.leader_of(Some(name), None, result.key.1),
+        TopicKey::Id(id) => beside.leader_of(None, Some(*id), result.key.1),
     }
 }
 
