@@ -6,8 +6,9 @@
 //!
 //! What remains is honest amplification: an element of two bytes may become a struct of eighty in memory, and
 //! a tagged field that is not known a node of a tree. The guard adds these up and refuses a body whose
-//! decoding would take more than [`MAX_AMPLIFICATION`] times its length plus [`ALLOWANCE`]; no request without
-//! unknown tagged fields comes near. The sum is handed out for budgets of memory.
+//! decoding would take more than [`MAX_AMPLIFICATION`] times its length plus [`ALLOWANCE`], or more than
+//! [`LARGE_AMPLIFICATION`] times its length plus [`LARGE_ALLOWANCE`]; no request of a client comes near. The sum is
+//! handed out for budgets of memory.
 //!
 //! The guard allocates nothing, and its recursion is as deep as the table.
 
@@ -37,6 +38,10 @@ use shape::{Field, Request, Shape};
 pub const MAX_AMPLIFICATION: usize = 64;
 /// How many bytes of memory a request may become beyond that, so that a small one may have unknown tags.
 pub const ALLOWANCE: usize = 16 * 1024;
+/// How many bytes of memory each byte of a large request may become.
+pub const LARGE_AMPLIFICATION: usize = 4;
+/// How many bytes of memory a large request may become beyond that: some hundred thousand short names.
+pub const LARGE_ALLOWANCE: usize = 8 * 1024 * 1024;
 
 // What a map of unknown tagged fields takes for its first node, and for each entry when nodes are half full.
 const TAG_NODE: usize = 512;
@@ -108,10 +113,16 @@ fn walk(form: Form, fields: &[Field], bytes: &[u8]) -> Result<Checked, GuardErro
     let mut walk = Walk { form, input: Reader::new(bytes), decoded_bytes: 0 };
     walk.fields(fields)?;
     let (len, decoded_bytes) = (bytes.len(), walk.decoded_bytes);
-    if decoded_bytes > len.saturating_mul(MAX_AMPLIFICATION).saturating_add(ALLOWANCE) {
+    if decoded_bytes > max_decoded(len) {
         return Err(GuardError::Amplified { len, decoded_bytes });
     }
     Ok(Checked { body_len: len - walk.input.left(), decoded_bytes })
+}
+
+/// What a body of this length may become in memory.
+fn max_decoded(len: usize) -> usize {
+    let small = len.saturating_mul(MAX_AMPLIFICATION).saturating_add(ALLOWANCE);
+    small.min(len.saturating_mul(LARGE_AMPLIFICATION).saturating_add(LARGE_ALLOWANCE))
 }
 
 struct Walk<'a> {
