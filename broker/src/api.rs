@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::task::{self, Poll, Waker};
 
 use bytes::Bytes;
-use net::{Outbox, Outcome};
+use net::{Charge, Outbox, Outcome, Purpose};
 use protocol::versions::{self, ApiKey, Listener};
 use protocol::{Decodable, Encodable, guard};
 
@@ -114,6 +114,8 @@ struct Call {
     /// The whole frame: header and body.
     frame: Bytes,
     body: usize,
+    /// The memory that the request takes until it is answered.
+    charge: Charge,
 }
 
 /// Starts a response frame with its header; `flexible` as the response's version is.
@@ -145,9 +147,10 @@ pub(crate) fn dispatch(
     if !SERVED.contains(&key) || !versions::is_taken(Listener::Broker, key, version) {
         return Outcome::Close(format!("unsupported request: API key {key} version {version}"));
     }
-    if let Err(e) = guard::check(key, version, &frame[header.body_start..]) {
-        return Outcome::Close(format!("malformed request: API key {key} version {version}: {e}"));
-    }
+    let checked = match guard::check(key, version, &frame[header.body_start..]) {
+        Ok(checked) => checked,
+        Err(e) => return Outcome::Close(format!("malformed request: API key {key} version {version}: {e}")),
+    };
     let borrowed = Header {
         version,
         correlation_id: header.correlation_id,
@@ -155,9 +158,18 @@ pub(crate) fn dispatch(
         body: header.body_start,
     };
     match key {
-        ApiKey::PRODUCE => produce::handle(ctx, &borrowed, frame, out),
-        ApiKey::FETCH => fetch::handle(ctx, &borrowed, frame, out),
-        ApiKey::API_VERSIONS => api_versions::handle(ctx, &borrowed, frame, out),
+        // Not decoded: read where it lies.
+        ApiKey::PRODUCE => return produce::handle(ctx, &borrowed, frame, out),
+        ApiKey::API_VERSIONS => return api_versions::handle(ctx, &borrowed, frame, out),
+        _ => {}
+    }
+    // A copy of the frame, and what is made of it.
+    let memory = frame.len().saturating_add(checked.decoded_bytes);
+    let Some(charge) = ctx.bounds.memory.try_charge(memory, Purpose::Decoding) else {
+        return Outcome::Starved;
+    };
+    match key {
+        ApiKey::FETCH => fetch::handle(ctx, &borrowed, frame, charge, out),
         _ => {
             let call = Call {
                 ctx: ctx.clone(),
@@ -171,6 +183,7 @@ pub(crate) fn dispatch(
                 },
                 body: header.body_start,
                 frame: Bytes::copy_from_slice(frame),
+                charge,
             };
             call.start(out)
         }
@@ -204,7 +217,7 @@ impl Call {
             ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle, out),
             ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle, out),
             ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle, out),
-            _ => forward::to_controller(self.place(), self.ctx, self.frame),
+            _ => forward::to_controller(self.place(), self.ctx, self.frame, self.charge),
         }
     }
 
@@ -226,7 +239,7 @@ impl Call {
         match handler(&self.ctx.groups, self.client.version, who, request) {
             Reply::Ready(Some(response)) => self.place().answer(&response, out),
             Reply::Ready(None) => Outcome::Close("a request that cannot be answered".to_owned()),
-            Reply::Later(later) => self.place().answer_when_ready(later, out),
+            Reply::Later(later) => self.place().answer_when_ready(later, self.charge, out),
         }
     }
 
@@ -243,7 +256,7 @@ impl Call {
             Err(reason) => return Outcome::Close(reason),
         };
         let place = self.place();
-        place.answer_when_ready(handler(self.ctx, self.client, request), out)
+        place.answer_when_ready(handler(self.ctx, self.client, request), self.charge, out)
     }
 
     fn decode<Req: Decodable>(&self) -> Result<Req, String> {
@@ -280,7 +293,7 @@ impl Place {
     }
 
     /// Writes the response now if it is there at the first look, as most are; else parks the request.
-    fn answer_when_ready<R, F>(self, response: F, out: &mut Outbox) -> Outcome
+    fn answer_when_ready<R, F>(self, response: F, charge: Charge, out: &mut Outbox) -> Outcome
     where
         R: Encodable + Send + 'static,
         F: Future<Output = R> + Send + 'static,
@@ -291,7 +304,9 @@ impl Place {
             Poll::Ready(response) => self.answer(&response, out),
             Poll::Pending => Outcome::Exclusive(Box::pin(async move {
                 let mut out = Outbox::new();
-                match self.encode(&response.await, &mut out) {
+                let encoded = self.encode(&response.await, &mut out);
+                drop(charge);
+                match encoded {
                     Ok(()) => Some(out),
                     Err(reason) => {
                         tracing::error!("{reason}");

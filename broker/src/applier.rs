@@ -9,6 +9,7 @@ use metadata::delta::MetadataDelta;
 use metadata::image::{ConfigResource, resource_type};
 use storage::TopicPartition;
 
+use crate::bounds;
 use crate::context::Context;
 use crate::metadata_cache::GROUP_METADATA_TOPIC;
 use crate::replica::manager::LeadershipChange;
@@ -26,6 +27,11 @@ pub(crate) fn apply(ctx: &Context, delta: &MetadataDelta) {
     let is_broker = |r: &ConfigResource| r.kind == resource_type::BROKER;
     if delta.changes.configs.iter().any(is_broker) {
         ctx.settings.store(Arc::new(ctx.settings_source.broker(&image)));
+        let (names, exempt) = (ctx.config.listener_names(), Some(&*ctx.config.inter_broker_listener));
+        let quotas = ctx.settings_source.with_layers(&image, |layers| {
+            bounds::connection_quotas(layers, &names, exempt, ctx.config.capacity)
+        });
+        ctx.bounds.quotas.set(quotas);
     }
     if let Some(topic) = image.topics.by_name(GROUP_METADATA_TOPIC) {
         ctx.groups.set_offsets_partitions(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));

@@ -9,12 +9,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use metadata::image::MetadataImage;
 use net::tasks::Tasks;
-use net::{BindError, ConnectionLimits, Listener};
+use net::{BindError, Listener};
 use storage::dirs::{DirError, LogDir};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::applier::{self, MetadataSource};
+use crate::bounds;
 use crate::cleaner;
 use crate::config::{BrokerConfig, ListenerConfig, SettingsSource, group_config};
 use crate::context::Context;
@@ -200,6 +201,10 @@ fn context(
     probe: &Probe,
 ) -> Context {
     let settings = settings_source.broker(&MetadataImage::empty());
+    let bounds = settings_source.with_layers(&MetadataImage::empty(), |layers| {
+        let (names, exempt) = (config.listener_names(), Some(&*config.inter_broker_listener));
+        bounds::bounds(layers, &names, exempt, config.capacity, config.memory.clone())
+    });
     let log = Arc::new(GroupLog { replicas: replicas.clone() });
     let groups = GroupCoordinator::new(group_config(&settings), log, metadata.clone());
     Context {
@@ -207,6 +212,7 @@ fn context(
             usize::try_from(settings.max_incremental_fetch_session_cache_slots).unwrap_or(0),
         ),
         settings: ArcSwap::from_pointee(settings),
+        bounds,
         producer_ids: ProducerIds::default(),
         lifecycle: lifecycle.clone(),
         metrics: probe.metrics().clone(),
@@ -262,21 +268,12 @@ fn start_background(
     background.spawn(ctx.groups.clone().run(background.cancelled()));
 }
 
-/// The bounds that the configuration sets to a connection.
-pub fn connection_limits(settings: &metadata::config::BrokerConfig) -> ConnectionLimits {
-    ConnectionLimits {
-        request_bytes: usize::try_from(settings.socket_request_max_bytes).unwrap_or(0),
-        idle: u64::try_from(settings.connections_max_idle_ms).map_or(Duration::MAX, Duration::from_millis),
-        ..ConnectionLimits::default()
-    }
-}
-
+/// Serves the bound listeners.
 fn serve(ctx: &Arc<Context>, bound: BoundListeners, serving: &Tasks) {
-    let limits = connection_limits(&ctx.settings());
     let service = Arc::new(BrokerService { ctx: ctx.clone() });
     for (listener, config) in bound.listeners.into_iter().zip(&ctx.config.listeners) {
         let name: Arc<str> = config.name.as_str().into();
-        serving.spawn(listener.serve(name, service.clone(), limits.clone(), serving.clone()));
+        serving.spawn(listener.serve(name, service.clone(), ctx.bounds.clone(), serving.clone()));
     }
 }
 

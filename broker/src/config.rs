@@ -8,12 +8,14 @@ use std::sync::Arc;
 pub(crate) use metadata::config::BrokerConfig as BrokerSettings;
 use metadata::config::{Layers, NoOverrides, StaticConfig, TopicConfig};
 use metadata::image::{ConfigResource, MetadataImage};
+use net::MemoryBudget;
 use protocol::batch::{NO_LEADER_EPOCH, TimestampType};
 use protocol::compress::Codec;
 use storage::validate::{CompressionType, DEFAULT_MAX_DECOMPRESSED_BYTES, ValidateArgs};
 use storage::{AppendOrigin, LogConfig, TopicPartition};
 use uuid::Uuid;
 
+use crate::bounds::Capacity;
 use crate::group::GroupConfig;
 
 /// A listener of the broker.
@@ -50,6 +52,17 @@ pub struct BrokerConfig {
     pub inter_broker_listener: String,
     /// The properties that the node was started with.
     pub properties: Arc<StaticConfig>,
+    /// What the machine can bear.
+    pub capacity: Capacity,
+    /// The memory that requests in flight share, those of other roles of the node included.
+    pub memory: Arc<MemoryBudget>,
+}
+
+impl BrokerConfig {
+    /// Names of the listeners.
+    pub(crate) fn listener_names(&self) -> Vec<String> {
+        self.listeners.iter().map(|listener| listener.name.clone()).collect()
+    }
 }
 
 /// The settings of one topic.

@@ -25,6 +25,8 @@ pub(crate) struct Context {
     /// The broker's settings of this moment: static ones overlaid by dynamic ones.
     pub(crate) settings: ArcSwap<BrokerSettings>,
     pub(crate) settings_source: Arc<SettingsSource>,
+    /// The bounds of connections and of the memory of requests.
+    pub(crate) bounds: Arc<net::Bounds>,
     pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) replicas: Arc<ReplicaManager>,
     pub(crate) sessions: FetchSessions,

@@ -11,6 +11,7 @@
 mod api;
 mod applier;
 mod auto_topics;
+mod bounds;
 mod broker;
 mod cleaner;
 mod clock;
@@ -34,7 +35,8 @@ mod server;
 mod wire;
 
 pub use applier::MetadataSource;
-pub use broker::{BoundListeners, Broker, LockedDir, StartError, connection_limits};
+pub use bounds::{Capacity, bounds, memory_budget};
+pub use broker::{BoundListeners, Broker, LockedDir, StartError};
 pub use controller_channel::{ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable};
 pub use lifecycle::RegistrationError;
 pub use metrics::{ApiSnapshot, BUCKETS_MS, ConnectionCounts, Flow, FlowCounts};

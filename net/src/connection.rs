@@ -8,6 +8,10 @@
 //! [`Outcome::Pending`] one others go on, up to [`ConnectionLimits::parked`], and their answers wait for their turn;
 //! behind an [`Outcome::Exclusive`] one they wait, so that they see what it did.
 //!
+//! What may not take for ever: the rest of a request that has begun, memory for it, and answers that nobody takes.
+//! A peer that makes a node wait for these longer than [`ConnectionLimits::frame`], or a sixth of it while others
+//! wait for memory, loses its connection.
+//!
 //! Invariants: answers leave in the order of their requests; a connection that waits for its next request holds
 //! no buffer; nothing is read while the socket does not take answers, nor behind an exclusive request.
 
@@ -25,7 +29,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::{Charge, MemoryWait, Purpose};
+use crate::listener::Bounds;
 use crate::outbox::{Outbox, Sent};
+use crate::quotas::Admission;
 use crate::read_buffer::{Front, ReadBuffer};
 
 /// Requests handled before the task lets others run.
@@ -34,6 +41,12 @@ const TURN_REQUESTS: usize = 64;
 const FLUSH_BYTES: usize = 64 * 1024;
 /// How long a peer that is done sending is waited for with the answers that are not there yet.
 const HALF_CLOSED: Duration = Duration::from_secs(1);
+/// While others wait for memory, patience is so many times shorter.
+const PRESSURE: u32 = 6;
+/// A peer that sends or takes so many bytes within its time gets the same time again.
+const PROGRESS_BYTES: usize = 4 * 1024;
+/// Answers behind a request that waits: no more requests are handled once they are this large.
+const PARKED_BYTES: usize = 256 * 1024;
 /// Stands for "never" where a deadline would lie beyond what an instant can say.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -46,6 +59,8 @@ pub enum Outcome {
     Answered,
     /// The request gets no answer (Produce with acks=0).
     Unanswered,
+    /// There is no memory for the request now: the same frame is to come again once there is. Nothing was changed.
+    Starved,
     /// The answer comes later; requests behind this one may be handled meanwhile.
     Pending(PendingAnswer),
     /// The answer comes later; requests behind this one are handled when it is there.
@@ -84,11 +99,18 @@ pub struct ConnectionLimits {
     pub idle: Duration,
     /// Requests that may wait for their answer before the connection is not read any more.
     pub parked: usize,
+    /// How long the rest of a request may take, or the memory for it. Clients give a request up after 30 s.
+    pub frame: Duration,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { request_bytes: 104_857_600, idle: Duration::from_secs(600), parked: 16 }
+        Self {
+            request_bytes: 104_857_600,
+            idle: Duration::from_secs(600),
+            parked: 16,
+            frame: Duration::from_secs(30),
+        }
     }
 }
 
@@ -96,8 +118,9 @@ impl Default for ConnectionLimits {
 pub(crate) async fn run<S: Service>(
     stream: TcpStream,
     info: ConnectionInfo,
+    admission: Admission,
     service: Arc<S>,
-    limits: ConnectionLimits,
+    bounds: Arc<Bounds>,
     cancel: CancellationToken,
 ) {
     let session = service.open(&info);
@@ -105,13 +128,21 @@ pub(crate) async fn run<S: Service>(
         stream,
         service,
         session,
-        read: ReadBuffer::default(),
+        read: ReadBuffer::new(&bounds.memory),
         out: Outbox::new(),
         parked: VecDeque::new(),
+        parked_bytes: 0,
         is_held: false,
         is_half_closed: false,
         last_active: Instant::now(),
-        limits,
+        admission,
+        memory: MemoryWait::new(&bounds.memory),
+        is_starved: false,
+        is_frame_starved: false,
+        watched: Watched::Nothing,
+        since: Instant::now(),
+        received: 0,
+        bounds,
     };
     match connection.serve(cancel).await {
         Ok(()) => {}
@@ -123,7 +154,7 @@ pub(crate) async fn run<S: Service>(
 }
 
 enum Parked {
-    Answered(Outbox),
+    Answered(Outbox, #[expect(dead_code, reason = "given back on drop")] Charge),
     Pending(PendingAnswer),
 }
 
@@ -150,7 +181,31 @@ struct Connection<S: Service> {
     /// The peer is done sending.
     is_half_closed: bool,
     last_active: Instant,
-    limits: ConnectionLimits,
+    admission: Admission,
+    /// Bytes of the parked answers.
+    parked_bytes: usize,
+    memory: MemoryWait,
+    /// There was no memory to read into.
+    is_starved: bool,
+    /// There was no memory for the frame at the front.
+    is_frame_starved: bool,
+    watched: Watched,
+    /// Since when it is watched, and the bytes that came since.
+    since: Instant,
+    received: usize,
+    bounds: Arc<Bounds>,
+}
+
+/// What may not take for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    Nothing,
+    /// The rest of a frame.
+    Frame,
+    /// Memory for a frame.
+    Memory,
+    /// Answers that hold memory, behind a request that waits.
+    Answers,
 }
 
 /// Why the connection woke up.
@@ -161,7 +216,10 @@ enum Wake {
     EndOfStream,
     /// The answer at the head of the line is ready.
     Ready,
-    Idle,
+    /// There may be memory now for the frame at the front.
+    Memory,
+    /// The timer rang.
+    Timer,
 }
 
 impl<S: Service> Connection<S> {
@@ -188,38 +246,91 @@ impl<S: Service> Connection<S> {
             if self.is_half_closed && self.parked.is_empty() {
                 return Ok(());
             }
+            if let Some(check) = self.watch()
+                && check < idle.deadline()
+            {
+                idle.as_mut().reset(check);
+            }
             let wake = tokio::select! {
                 biased;
                 wake = self.wait(idle.as_mut()) => wake?,
                 () = cancel.cancelled() => return Ok(()),
             };
             match wake {
-                Wake::Read => self.last_active = Instant::now(),
-                Wake::Ready => {}
+                Wake::Read => self.is_active(),
+                Wake::Ready | Wake::Memory => {}
                 Wake::EndOfStream => {
                     self.is_half_closed = true;
                     idle.as_mut().reset(Instant::now() + HALF_CLOSED);
                 }
-                Wake::Idle if self.is_half_closed => return Ok(()),
-                Wake::Idle => {
-                    let deadline = self.deadline();
-                    if Instant::now() >= deadline && self.parked.is_empty() {
+                Wake::Timer if self.is_half_closed => return Ok(()),
+                Wake::Timer => {
+                    let (now, deadline) = (Instant::now(), self.deadline());
+                    self.check_patience(now)?;
+                    if now >= deadline && self.parked.is_empty() {
                         return Ok(());
                     }
-                    idle.as_mut().reset(deadline.max(Instant::now() + Duration::from_secs(1)));
+                    let next = match self.watched {
+                        Watched::Nothing => deadline.max(now + Duration::from_secs(1)),
+                        _ => now + self.bounds.limits.frame / PRESSURE,
+                    };
+                    idle.as_mut().reset(next);
                 }
             }
         }
     }
 
+    /// Notes that the peer sent or took something.
+    fn is_active(&mut self) {
+        self.last_active = Instant::now();
+        self.admission.touch(self.last_active);
+    }
+
     /// When the connection has been idle for too long.
     fn deadline(&self) -> Instant {
-        self.last_active.checked_add(self.limits.idle).unwrap_or_else(|| Instant::now() + FAR)
+        self.last_active.checked_add(self.bounds.limits.idle).unwrap_or_else(|| Instant::now() + FAR)
     }
 
     /// Whether another request may be handled.
     fn has_room(&self) -> bool {
-        !self.is_held && self.parked.len() < self.limits.parked
+        !self.is_held && self.parked.len() < self.bounds.limits.parked && self.parked_bytes < PARKED_BYTES
+    }
+
+    /// Notes what the connection is about to wait for; gives the time of the first check if that is something new.
+    fn watch(&mut self) -> Option<Instant> {
+        let watched = if self.is_starved || self.is_frame_starved {
+            Watched::Memory
+        } else if self.parked_bytes >= FLUSH_BYTES {
+            Watched::Answers
+        } else if !self.read.is_empty() && self.has_room() && !self.is_half_closed {
+            Watched::Frame
+        } else {
+            Watched::Nothing
+        };
+        if watched == std::mem::replace(&mut self.watched, watched) || watched == Watched::Nothing {
+            return None;
+        }
+        (self.since, self.received) = (Instant::now(), 0);
+        Some(self.since + self.bounds.limits.frame / PRESSURE)
+    }
+
+    /// Ends the connection if what it waits for takes too long.
+    fn check_patience(&mut self, now: Instant) -> Result<(), End> {
+        let (patience, waited) = (self.bounds.limits.frame, now.duration_since(self.since));
+        let is_short = self.bounds.memory.is_exhausted() && waited >= patience / PRESSURE;
+        let refused = |reason: &str| Err(End::Refused(reason.to_owned()));
+        match self.watched {
+            Watched::Frame if waited >= patience || is_short => {
+                if self.received < PROGRESS_BYTES {
+                    return refused("the rest of a request does not come");
+                }
+                (self.since, self.received) = (now, 0);
+                Ok(())
+            }
+            Watched::Memory if waited >= patience => refused("there is no memory for a request"),
+            Watched::Answers if is_short => refused("answers wait for long while memory is short"),
+            _ => Ok(()),
+        }
     }
 
     /// Handles the whole frames in the buffer; true when a turn ended before they did.
@@ -231,13 +342,13 @@ impl<S: Service> Connection<S> {
             if self.out.len() >= FLUSH_BYTES {
                 return Ok(true);
             }
-            let size = match self.read.front(self.limits.request_bytes) {
+            let size = match self.read.front(self.bounds.limits.request_bytes) {
                 Front::Frame(size) => size,
                 Front::Partial => return Ok(false),
                 Front::BadSize(size) => {
                     return Err(End::Refused(format!(
                         "invalid receive size {size} (socket.request.max.bytes is {})",
-                        self.limits.request_bytes
+                        self.bounds.limits.request_bytes
                     )));
                 }
             };
@@ -248,12 +359,23 @@ impl<S: Service> Connection<S> {
                 let mut out = Outbox::new();
                 let outcome = self.service.call(&mut self.session, frame, &mut out);
                 if matches!(outcome, Outcome::Answered) {
-                    self.parked.push_back(Parked::Answered(out));
+                    let charge = self.bounds.memory.charge(out.memory());
+                    self.parked_bytes += out.memory();
+                    self.parked.push_back(Parked::Answered(out, charge));
                 }
                 outcome
             };
+            self.is_frame_starved = matches!(outcome, Outcome::Starved);
+            if !self.is_frame_starved {
+                self.watched = Watched::Nothing;
+                self.memory.leave();
+            }
             match outcome {
                 Outcome::Answered | Outcome::Unanswered => {}
+                Outcome::Starved => {
+                    self.read.put_back(size);
+                    return Ok(false);
+                }
                 Outcome::Pending(answer) => self.parked.push_back(Parked::Pending(answer)),
                 Outcome::Exclusive(answer) => {
                     self.parked.push_back(Parked::Pending(answer));
@@ -267,8 +389,9 @@ impl<S: Service> Connection<S> {
 
     /// Moves answers that are there from the head of the line to the outbox.
     fn take_ready(&mut self) {
-        while matches!(self.parked.front(), Some(Parked::Answered(_))) {
-            if let Some(Parked::Answered(out)) = self.parked.pop_front() {
+        while matches!(self.parked.front(), Some(Parked::Answered(..))) {
+            if let Some(Parked::Answered(out, _)) = self.parked.pop_front() {
+                self.parked_bytes -= out.memory();
                 self.out.append(out);
             }
         }
@@ -277,25 +400,46 @@ impl<S: Service> Connection<S> {
     /// Writes the outbox out, as fast as the peer takes it; a peer that takes nothing counts as idle.
     async fn flush(&mut self, cancel: &CancellationToken) -> Result<(), End> {
         loop {
-            let before = self.out.unsent();
             match self.out.try_send(&self.stream)? {
                 Sent::All => return Ok(()),
-                Sent::Step => {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                Sent::Blocked => {}
+                Sent::Step => tokio::task::yield_now().await,
+                Sent::Blocked => break,
             }
-            if self.out.unsent() < before {
-                self.last_active = Instant::now();
-            }
+        }
+        // Boxed: most connections never need it.
+        Box::pin(self.flush_slowly(cancel)).await
+    }
+
+    /// Likewise to a peer that is slower than the node: what it has not taken is charged to the budget.
+    async fn flush_slowly(&mut self, cancel: &CancellationToken) -> Result<(), End> {
+        let _held = self.bounds.memory.charge(self.out.memory());
+        let window = self.bounds.limits.frame / PRESSURE;
+        let (mut check, mut before) = (Instant::now() + window, self.out.unsent());
+        loop {
+            let mut stalled = false;
             tokio::select! {
                 biased;
                 ready = self.stream.ready(Interest::WRITABLE) => drop(ready?),
                 () = cancel.cancelled() => return Err(End::Refused("the node stops".to_owned())),
-                () = tokio::time::sleep_until(self.deadline()) => {
-                    return Err(End::Refused("the peer does not take its answers".to_owned()));
+                () = tokio::time::sleep_until(check.min(self.deadline())) => {
+                    stalled = before - self.out.unsent() < PROGRESS_BYTES;
+                    (check, before) = (Instant::now() + window, self.out.unsent());
                 }
+            }
+            let is_idle = Instant::now() >= self.deadline();
+            if is_idle || stalled && self.out.memory() >= FLUSH_BYTES && self.bounds.memory.is_exhausted() {
+                return Err(End::Refused("the peer does not take its answers".to_owned()));
+            }
+            let unsent = self.out.unsent();
+            loop {
+                match self.out.try_send(&self.stream)? {
+                    Sent::All => return Ok(()),
+                    Sent::Step => tokio::task::yield_now().await,
+                    Sent::Blocked => break,
+                }
+            }
+            if self.out.unsent() < unsent {
+                self.is_active();
             }
         }
     }
@@ -306,13 +450,18 @@ impl<S: Service> Connection<S> {
             if let Poll::Ready(wake) = self.poll_parked(cx) {
                 return Poll::Ready(wake);
             }
-            if self.has_room()
+            if self.is_frame_starved {
+                // New in line, or woken: one more look, since memory may have been given back.
+                if self.memory.stand(Purpose::Decoding, cx) {
+                    return Poll::Ready(Ok(Wake::Memory));
+                }
+            } else if self.has_room()
                 && !self.is_half_closed
                 && let Poll::Ready(read) = self.poll_read(cx)
             {
                 return Poll::Ready(read.map_err(End::Io));
             }
-            idle.as_mut().poll(cx).map(|()| Ok(Wake::Idle))
+            idle.as_mut().poll(cx).map(|()| Ok(Wake::Timer))
         })
         .await
     }
@@ -337,22 +486,31 @@ impl<S: Service> Connection<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Wake>> {
         // Readiness first: a connection that waits for its next request holds no buffer.
         if self.stream.poll_read_ready(cx)?.is_pending() {
-            self.read.release();
+            self.read.settle();
             if self.out.is_empty() {
                 self.out.release();
             }
             return Poll::Pending;
         }
-        let mut room = ReadBuf::new(self.read.room());
+        if self.read.room().is_none() {
+            self.is_starved = true;
+            self.memory.stand(self.read.wants(), cx);
+        }
+        // A second look: memory may have been given back before the connection stood in line.
+        let Some(room) = self.read.room() else { return Poll::Pending };
+        self.is_starved = false;
+        self.memory.leave();
+        let mut room = ReadBuf::new(room);
         match Pin::new(&mut self.stream).poll_read(cx, &mut room) {
             Poll::Ready(Ok(())) => {
                 let bytes = room.filled().len();
                 self.read.filled(bytes);
+                self.received += bytes;
                 Poll::Ready(Ok(if bytes == 0 { Wake::EndOfStream } else { Wake::Read }))
             }
             Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
             Poll::Pending => {
-                self.read.release();
+                self.read.settle();
                 Poll::Pending
             }
         }

@@ -4,13 +4,17 @@
 //! into an [`Outbox`]; this crate keeps the answers in request order, coalesces them, and hands file ranges to
 //! `sendfile`. This is the lowest crate that knows tokio.
 
+mod budget;
 mod connection;
 mod listener;
 mod outbox;
 mod pool;
+mod quotas;
 mod read_buffer;
 pub mod tasks;
 
+pub use budget::{Charge, MemoryBudget, Purpose};
 pub use connection::{ConnectionInfo, ConnectionLimits, Outcome, PendingAnswer, Service};
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, Bounds, Listener};
 pub use outbox::{FileRange, FrameMark, Outbox, SENDFILE_MIN_BYTES};
+pub use quotas::{ConnectionQuotas, ListenerQuota, QuotaSettings, TooManyConnections};

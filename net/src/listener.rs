@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::budget::MemoryBudget;
 use crate::connection::{self, ConnectionInfo, ConnectionLimits, Service};
+use crate::quotas::{Admission, ConnectionQuotas};
 use crate::tasks::Tasks;
 
 /// Connections that may wait for accept. The usual 128 made clients wait a second in connect storms.
@@ -25,6 +27,16 @@ pub struct BindError {
     pub port: u16,
     /// What the system said.
     pub source: io::Error,
+}
+
+/// What bounds the connections of a role's listeners, each and together.
+pub struct Bounds {
+    /// Of each connection.
+    pub limits: ConnectionLimits,
+    /// How many connections there may be.
+    pub quotas: Arc<ConnectionQuotas>,
+    /// The memory that requests in flight share.
+    pub memory: Arc<MemoryBudget>,
 }
 
 /// A bound, listening socket that accepts nothing until [`Listener::serve`].
@@ -63,13 +75,7 @@ impl Listener {
     }
 
     /// Accepts connections until `tasks` is cancelled; each runs `service` in a task of its own.
-    pub async fn serve<S: Service>(
-        self,
-        name: Arc<str>,
-        service: Arc<S>,
-        limits: ConnectionLimits,
-        tasks: Tasks,
-    ) {
+    pub async fn serve<S: Service>(self, name: Arc<str>, service: Arc<S>, bounds: Arc<Bounds>, tasks: Tasks) {
         let cancelled = tasks.cancelled();
         loop {
             let accepted = tokio::select! {
@@ -79,8 +85,20 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let admitted = tokio::select! {
+                        biased;
+                        admitted = bounds.quotas.admit(&name, peer.ip()) => admitted,
+                        () = cancelled.cancelled() => return,
+                    };
+                    let admission = match admitted {
+                        Ok(admission) => admission,
+                        Err(e) => {
+                            tracing::info!("Rejected connection from {}, {e}.", peer.ip());
+                            continue;
+                        }
+                    };
                     let info = ConnectionInfo { listener: name.clone(), peer };
-                    if let Err(e) = start(stream, info, &service, &limits, &tasks) {
+                    if let Err(e) = start(stream, info, admission, &service, &bounds, &tasks) {
                         tracing::debug!(%peer, "connection lost before its first request: {e}");
                     }
                 }
@@ -112,12 +130,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn start<S: Service>(
     stream: TcpStream,
     info: ConnectionInfo,
+    admission: Admission,
     service: &Arc<S>,
-    limits: &ConnectionLimits,
+    bounds: &Arc<Bounds>,
     tasks: &Tasks,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let (service, limits, cancel) = (service.clone(), limits.clone(), tasks.cancelled());
-    tasks.spawn(async move { connection::run(stream, info, service, limits, cancel).await });
+    let id = admission.id();
+    let (service, held, cancel) = (service.clone(), bounds.clone(), tasks.cancelled());
+    let task =
+        tasks.spawn(async move { connection::run(stream, info, admission, service, held, cancel).await });
+    Admission::served_by(&bounds.quotas, id, task.abort_handle());
     Ok(())
 }

@@ -85,6 +85,11 @@ impl Outbox {
         self.buffer.len() + self.file_bytes
     }
 
+    /// Bytes of memory that it holds.
+    pub(crate) fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The buffer to append answers to. Only append, or patch what was appended since the last call.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer

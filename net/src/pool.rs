@@ -31,9 +31,9 @@ pub(crate) fn take() -> Vec<u8> {
     }
 }
 
-/// Gives a buffer back.
+/// Gives a buffer back; one that is too small or too large is freed.
 pub(crate) fn put(buffer: Vec<u8>) {
-    if buffer.is_empty() || buffer.len() > KEEP_BYTES {
+    if buffer.len() < BUFFER_BYTES || buffer.len() > KEEP_BYTES {
         return;
     }
     let mut pool = POOL.lock();

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use minikafka_net::tasks::Tasks;
-use minikafka_net::{ConnectionInfo, ConnectionLimits, FileRange, Listener, Outbox, Outcome, Service};
+use minikafka_net::{
+    Bounds, ConnectionInfo, ConnectionLimits, ConnectionQuotas, FileRange, Listener, MemoryBudget, Outbox,
+    Outcome, QuotaSettings, Service,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -82,7 +85,9 @@ async fn start(limits: ConnectionLimits) -> (TcpStream, Tasks) {
     let address = listener.address();
     let tasks = Tasks::new();
     let service = Arc::new(Echo { count: AtomicU8::new(0), file: Arc::new(file), file_len });
-    tasks.spawn(listener.serve("TEST".into(), service, limits, tasks.clone()));
+    let quotas = ConnectionQuotas::new(QuotaSettings::default());
+    let bounds = Arc::new(Bounds { limits, quotas, memory: MemoryBudget::new(256 << 20) });
+    tasks.spawn(listener.serve("TEST".into(), service, bounds, tasks.clone()));
     (TcpStream::connect(address).await.unwrap(), tasks)
 }
 

@@ -6,13 +6,16 @@ use broker::{ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnav
 use bytes::Bytes;
 use controller::{ControllerHandle, Subscription};
 use metadata::MetadataDelta;
-use net::{ConnectionInfo, Outbox, Outcome, Service};
+use net::{ConnectionInfo, MemoryBudget, Outbox, Outcome, Purpose, Service};
+use protocol::guard;
 use protocol::request::RequestHeader;
 use protocol::versions::{self, ApiKey, Listener};
 
 /// Serves the connections of the controller listeners.
 pub(crate) struct ControllerService {
     pub(crate) handle: ControllerHandle,
+    /// The memory that requests in flight share.
+    pub(crate) memory: Arc<MemoryBudget>,
 }
 
 impl Service for ControllerService {
@@ -31,10 +34,18 @@ impl Service for ControllerService {
             push_frame(out, &answer);
             return Outcome::Answered;
         }
-        let body = Bytes::copy_from_slice(&frame[header.body_start..]);
+        let body = &frame[header.body_start..];
+        // What is malformed is refused behind this.
+        let decoded = guard::check(header.api_key, header.api_version, body).map_or(0, |c| c.decoded_bytes);
+        let Some(charge) = self.memory.try_charge(frame.len() + decoded, Purpose::Decoding) else {
+            return Outcome::Starved;
+        };
+        let body = Bytes::copy_from_slice(body);
         let handle = self.handle.clone();
         Outcome::Exclusive(Box::pin(async move {
-            match handle.handle(&header, body).await {
+            let answer = handle.handle(&header, body).await;
+            drop(charge);
+            match answer {
                 Ok(answer) => {
                     let mut out = Outbox::new();
                     push_frame(&mut out, &answer.bytes);

@@ -6,6 +6,7 @@ mod dev;
 mod dev_dir;
 mod format;
 mod log_dirs;
+mod machine;
 mod node;
 mod observe;
 mod properties;

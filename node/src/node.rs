@@ -19,12 +19,13 @@ use metadata::config::listeners::Endpoint;
 use metadata::config::node::NodeConfig;
 use metadata::config::{BrokerConfig as BrokerSettings, Layers};
 use net::tasks::Tasks;
-use net::{BindError, ConnectionLimits, Listener};
+use net::{BindError, Bounds, Listener};
 use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
 
 use crate::controller_role::{ControllerService, LocalController, LocalMetadata};
 use crate::log_dirs::OpenDirs;
+use crate::machine;
 use crate::observe::{MetricsListener, ObserveError, Observed, Observer};
 use crate::signals::{Signals, Stop};
 
@@ -103,6 +104,9 @@ async fn serve(
 ) -> Result<Stop, NodeError> {
     let mut signals = Signals::new()?;
     let mut broker_config = broker_config(config, &dirs);
+    let names: Vec<String> = config.controller_listeners().map(|listener| listener.name.clone()).collect();
+    let (capacity, memory) = (broker_config.capacity, broker_config.memory.clone());
+    let controller_bounds = broker::bounds(&Layers::of(&config.properties), &names, None, capacity, memory);
     let bound = BoundListeners::bind(&mut broker_config).await?;
     let (controller_listeners, endpoints) = bind_controller(config).await?;
     let incarnation_id = random_id();
@@ -118,9 +122,7 @@ async fn serve(
     if let Some(observer) = &observer {
         observer.set_controller(handle.clone());
     }
-    let settings = BrokerSettings::of(&Layers::of(&config.properties));
-    let controller_tasks =
-        serve_controller(&handle, controller_listeners, &broker::connection_limits(&settings));
+    let controller_tasks = serve_controller(&handle, controller_listeners, &controller_bounds);
     let channel = Arc::new(LocalController { handle: handle.clone(), node_id: config.node_id });
     let metadata = Box::new(LocalMetadata(handle.subscribe()));
     let locked = dirs.dirs.into_iter().map(|(dir, id)| LockedDir { dir, id }).collect();
@@ -169,7 +171,8 @@ fn controller_failure(ended: Option<&Option<Result<(), String>>>) -> NodeError {
 }
 
 fn broker_config(config: &NodeConfig, dirs: &OpenDirs) -> BrokerConfig {
-    let rack = BrokerSettings::of(&Layers::of(&config.properties)).broker_rack;
+    let settings = BrokerSettings::of(&Layers::of(&config.properties));
+    let capacity = machine::capacity();
     let listeners = config
         .broker_listeners()
         .map(|listener| {
@@ -193,7 +196,9 @@ fn broker_config(config: &NodeConfig, dirs: &OpenDirs) -> BrokerConfig {
         node_id: config.node_id,
         cluster_id: dirs.cluster_id.clone(),
         incarnation_id: Uuid::nil(),
-        rack,
+        memory: broker::memory_budget(&settings, capacity),
+        capacity,
+        rack: settings.broker_rack,
         listeners,
         inter_broker_listener: config.inter_broker_listener_name.clone(),
         properties: Arc::new(config.properties.clone()),
@@ -224,12 +229,12 @@ async fn bind_controller(config: &NodeConfig) -> Result<(Vec<(String, Listener)>
 fn serve_controller(
     handle: &ControllerHandle,
     listeners: Vec<(String, Listener)>,
-    limits: &ConnectionLimits,
+    bounds: &Arc<Bounds>,
 ) -> Tasks {
     let tasks = Tasks::new();
-    let service = Arc::new(ControllerService { handle: handle.clone() });
+    let service = Arc::new(ControllerService { handle: handle.clone(), memory: bounds.memory.clone() });
     for (name, listener) in listeners {
-        tasks.spawn(listener.serve(name.into(), service.clone(), limits.clone(), tasks.clone()));
+        tasks.spawn(listener.serve(name.into(), service.clone(), bounds.clone(), tasks.clone()));
     }
     tasks
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use net::{Outbox, Outcome};
+use net::{Charge, Outbox, Outcome};
 use protocol::messages::FetchRequest;
 use protocol::{Decodable, ErrorCode};
 use tokio::time::Instant;
@@ -41,7 +41,13 @@ struct Fetch {
 }
 
 /// Handles a Fetch request whose header was read already.
-pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out: &mut Outbox) -> Outcome {
+pub(crate) fn handle(
+    ctx: &Arc<Context>,
+    header: &Header<'_>,
+    frame: &[u8],
+    charge: Charge,
+    out: &mut Outbox,
+) -> Outcome {
     let mut body = Bytes::copy_from_slice(&frame[header.body..]);
     let request = match FetchRequest::decode(&mut body, header.version) {
         Ok(request) => request,
@@ -84,6 +90,7 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &[u8], out:
         let results = fetch.wait(deadline).await;
         let mut out = Outbox::new();
         fetch.answer(results, &mut out);
+        drop(charge);
         Some(out)
     }))
 }

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use net::{Outbox, Outcome};
+use net::{Charge, Outbox, Outcome};
 
 use crate::api::Place;
 use crate::context::Context;
 
 /// Forwards a whole frame; closes the connection when no controller can be reached.
-pub(crate) fn to_controller(place: Place, ctx: Arc<Context>, frame: Bytes) -> Outcome {
+pub(crate) fn to_controller(place: Place, ctx: Arc<Context>, frame: Bytes, charge: Charge) -> Outcome {
     Outcome::Exclusive(Box::pin(async move {
         let answer = match ctx.controller.call(frame).await {
             Ok(answer) => answer,
@@ -23,6 +23,7 @@ pub(crate) fn to_controller(place: Place, ctx: Arc<Context>, frame: Bytes) -> Ou
         };
         ctx.metadata.wait_for(answer.committed_offset).await;
         place.note_frame(&answer.response);
+        drop(charge);
         let mut out = Outbox::new();
         let mark = out.begin_frame();
         out.buffer().extend_from_slice(&answer.response);

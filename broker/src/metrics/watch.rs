@@ -54,9 +54,9 @@ pub(crate) fn call(ctx: &Arc<Context>, session: &Session, frame: &mut [u8], out:
         }
         Outcome::Pending(answer) => Outcome::Pending(Waiting::begin(ctx, watch, answer)),
         Outcome::Exclusive(answer) => Outcome::Exclusive(Waiting::begin(ctx, watch, answer)),
-        Outcome::Close(reason) => {
+        outcome @ (Outcome::Close(_) | Outcome::Starved) => {
             codes::end();
-            Outcome::Close(reason)
+            outcome
         }
     }
 }

@@ -383,6 +383,8 @@ mod tests {
         let properties = [("node.id", "1"), ("process.roles", "broker")];
         let properties = properties.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect();
         let config = BrokerConfig {
+            capacity: crate::bounds::Capacity::default(),
+            memory: net::MemoryBudget::new(1 << 20),
             node_id: 1,
             cluster_id: String::new(),
             incarnation_id: Uuid::nil(),

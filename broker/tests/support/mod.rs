@@ -330,6 +330,8 @@ fn config(more: &[(&str, &str)]) -> BrokerConfig {
     let properties = [("node.id", "1"), ("process.roles", "broker,controller")];
     let properties = properties.iter().chain(more).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     BrokerConfig {
+        capacity: minikafka_broker::Capacity::default(),
+        memory: net::MemoryBudget::new(256 << 20),
         node_id: 1,
         cluster_id: "test".into(),
         incarnation_id: Uuid::from_u128(1),

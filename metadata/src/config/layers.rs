@@ -218,6 +218,19 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// The number that a listener has for a key: under its prefix (`ListenerName.configPrefix`), else the broker's.
+    pub fn listener_integer(&self, listener: &str, name: &str) -> i64 {
+        let prefixed = format!("listener.name.{}.{name}", listener.to_lowercase());
+        let layers =
+            [self.broker.get(&prefixed), self.cluster.get(&prefixed), self.fixed.original(&prefixed)];
+        let own = broker_key(name)
+            .and_then(|key| layers.into_iter().flatten().find_map(|text| parse(key, text).ok()));
+        match own.or_else(|| self.value(name)) {
+            Some(Value::Integer(number)) => number,
+            _ => 0,
+        }
+    }
+
     /// The effective value of a topic or group key, of which `overrides` holds what the resource sets.
     pub fn resource_value(&self, overrides: &dyn Overrides, key: &ConfigDef) -> Option<Value> {
         let own = overrides.get(key.name).and_then(|text| parse(key, text).ok());

@@ -151,6 +151,19 @@ impl NodeConfig {
         require(queued <= 0 || queued >= value("socket.request.max.bytes"), || {
             "queued.max.request.bytes must be larger or equal to socket.request.max.bytes".to_owned()
         })?;
+        let overrides = text(&self.properties, "max.connections.per.ip.overrides").unwrap_or_default();
+        require(value("max.connections.per.ip") != 0 || !overrides.trim().is_empty(), || {
+            "max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set."
+                .to_owned()
+        })?;
+        let (idle, delay) =
+            (value("connections.max.idle.ms"), value("connection.failed.authentication.delay.ms"));
+        require(idle < 0 || delay < idle, || {
+            format!(
+                "connection.failed.authentication.delay.ms={delay} should always be less than \
+                 connections.max.idle.ms={idle} to prevent failed authentication responses from timing out"
+            )
+        })?;
         let protocols = list(&self.properties, "group.coordinator.rebalance.protocols");
         require(protocols.iter().any(|protocol| protocol == "classic"), || {
             "Disabling the 'classic' protocol is not supported.".to_owned()

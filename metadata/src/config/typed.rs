@@ -264,6 +264,16 @@ typed! {
         delete_topic_enable: bool = "delete.topic.enable",
         /// Idle connections are closed after so long; -1 never:
         connections_max_idle_ms: i64 = "connections.max.idle.ms",
+        /// New connections per second:
+        max_connection_creation_rate: i32 = "max.connection.creation.rate",
+        /// Connections of all listeners:
+        max_connections: i32 = "max.connections",
+        /// Connections of one address:
+        max_connections_per_ip: i32 = "max.connections.per.ip",
+        /// The same for some addresses, `host:count` after `host:count`:
+        max_connections_per_ip_overrides: String = "max.connections.per.ip.overrides",
+        /// Bytes of requests in flight; -1 for a share of the memory:
+        queued_max_request_bytes: i64 = "queued.max.request.bytes",
         /// Largest request:
         socket_request_max_bytes: i32 = "socket.request.max.bytes",
         /// How long a request to the controller may take:
