@@ -148,7 +148,9 @@ pub(crate) fn flush(replicas: &ReplicaManager, request: &FlushRequest) {
     };
     let done = job.and_then(|job| match job {
         Some(job) => {
+            let began = std::time::Instant::now();
             let result = job.run();
+            partition.traffic.flushed(began);
             partition.lock().log.complete_flush(job, result)
         }
         None => Ok(()),

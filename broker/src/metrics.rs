@@ -54,9 +54,10 @@ pub struct ConnectionCounts {
 impl Metrics {
     /// Counters at zero; `is_scraped` if someone may read them. The request log alone has requests watched too.
     pub(crate) fn new(is_scraped: bool) -> Self {
+        let is_watched = is_scraped || watch::is_logged();
         Self {
-            is_watched: is_scraped || watch::is_logged(),
-            requests: requests::Requests::new(),
+            is_watched,
+            requests: requests::Requests::new(is_watched),
             errors: Mutex::default(),
             connections: Mutex::default(),
         }

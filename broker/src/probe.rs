@@ -69,18 +69,14 @@ pub struct Snapshot {
     pub fetch_session_evictions: u64,
     /// Groups by type and state; empty while some are being loaded.
     pub groups: BTreeMap<(&'static str, &'static str), u64>,
-    /// Produce requests that wait for replicas, Fetch requests that wait for records.
+    /// Produce requests that wait for replicas.
     pub waiting_produces: u64,
     /// Fetch requests that wait for records.
     pub waiting_fetches: u64,
-    /// Last metadata offset that is applied, and the time of its record in ms since 1970.
+    /// Last metadata offset that is applied.
     pub applied_offset: i64,
     /// Time of that record in ms since 1970.
     pub applied_timestamp_ms: i64,
-    /// In-sync sets of led partitions that lost members since the start.
-    pub isr_shrinks: u64,
-    /// Likewise that won members.
-    pub isr_expands: u64,
 }
 
 /// One replica.
@@ -243,8 +239,6 @@ impl Probe {
             let counts = partition.traffic.counts();
             snapshot.traffic.add(&counts);
             snapshot.topics.entry(partition.name.topic.clone()).or_default().add(&counts);
-            snapshot.isr_shrinks += partition.isr_shrinks.load(Ordering::Relaxed);
-            snapshot.isr_expands += partition.isr_expands.load(Ordering::Relaxed);
             snapshot.partitions.push(PartitionSnapshot::of(&partition));
         }
         snapshot.partitions.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));

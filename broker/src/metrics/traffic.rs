@@ -1,6 +1,7 @@
-//! Bytes, messages and requests of one partition (`BrokerTopicMetrics`).
+//! Bytes, messages and requests of one partition (`BrokerTopicMetrics`), and what else is counted of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +22,17 @@ pub enum Flow {
     FetchRequests,
     /// Of these, those that failed for such a reason.
     FetchFailures,
+    /// Times that the log was synced.
+    Flushes,
+    /// Nanoseconds that this took.
+    FlushNanoseconds,
+    /// Times that the in-sync set lost members while this replica led.
+    IsrShrinks,
+    /// Likewise that it won members.
+    IsrExpands,
 }
 
-const FLOWS: usize = 8;
+const FLOWS: usize = 12;
 
 /// The counters of one partition.
 #[derive(Debug, Default)]
@@ -43,6 +52,12 @@ impl Traffic {
     pub(crate) fn add_locked(&self, flow: Flow, n: u64) {
         let counter = &self.0[flow as usize];
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// The log was synced, since this moment.
+    pub(crate) fn flushed(&self, began: Instant) {
+        self.add(Flow::Flushes, 1);
+        self.add(Flow::FlushNanoseconds, u64::try_from(began.elapsed().as_nanos()).unwrap_or(0));
     }
 
     /// Adds all of what was counted elsewhere.

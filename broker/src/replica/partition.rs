@@ -7,8 +7,9 @@
 //! the high watermark of a leader moves only while the in-sync set has `min.insync.replicas` members (KIP-966).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use metadata::partition::PartitionRegistration;
 use parking_lot::{Mutex, MutexGuard};
@@ -73,9 +74,6 @@ pub(crate) struct Partition {
     pub(crate) waiters: Arc<Waiters>,
     /// What went in and out.
     pub(crate) traffic: Traffic,
-    /// In-sync sets that lost members, and that won some, while this replica led.
-    pub(crate) isr_shrinks: AtomicU64,
-    pub(crate) isr_expands: AtomicU64,
     /// Told of every new high watermark: the group coordinator, on the partitions that are its log.
     on_commit: OnceLock<OnCommit>,
 }
@@ -133,8 +131,6 @@ impl Partition {
             }),
             waiters: Arc::new(Waiters::default()),
             traffic: Traffic::default(),
-            isr_shrinks: AtomicU64::new(0),
-            isr_expands: AtomicU64::new(0),
             on_commit: OnceLock::new(),
         }
     }
@@ -196,8 +192,8 @@ impl Partition {
         if state.is_leader() && registration.leader == self.node_id {
             let lost = state.isr.iter().any(|id| !registration.isr.contains(id));
             let won = registration.isr.iter().any(|id| !state.isr.contains(id));
-            self.isr_shrinks.fetch_add(lost.into(), Ordering::Relaxed);
-            self.isr_expands.fetch_add(won.into(), Ordering::Relaxed);
+            self.traffic.add(Flow::IsrShrinks, lost.into());
+            self.traffic.add(Flow::IsrExpands, won.into());
         }
         state.isr = registration.isr.clone();
         let new_epoch = registration.leader_epoch != state.leader_epoch;
@@ -270,7 +266,10 @@ impl Partition {
             return Ok(());
         }
         state.flushed_at_ms = crate::clock::now_ms();
-        tokio::task::block_in_place(|| state.log.flush(log_end))
+        let began = Instant::now();
+        let flushed = tokio::task::block_in_place(|| state.log.flush(log_end));
+        self.traffic.flushed(began);
+        flushed
     }
 
     /// Moves the high watermark to the smallest log end of the in-sync replicas; true if it moved.

@@ -159,8 +159,16 @@ fn write_replicas(text: &mut Text, snapshot: &Snapshot) {
         text.gauge(&format!("kafka_server_replicamanager_{name}"), help, value);
     }
     for (name, help, value) in [
-        ("isrshrinks", "In-sync sets of led partitions that lost members.", snapshot.isr_shrinks),
-        ("isrexpands", "In-sync sets of led partitions that won members.", snapshot.isr_expands),
+        (
+            "isrshrinks",
+            "In-sync sets of led partitions that lost members.",
+            snapshot.traffic.get(Flow::IsrShrinks),
+        ),
+        (
+            "isrexpands",
+            "In-sync sets of led partitions that won members.",
+            snapshot.traffic.get(Flow::IsrExpands),
+        ),
     ] {
         text.counter(&format!("kafka_server_replicamanager_{name}_total"), help, value);
     }
@@ -199,6 +207,9 @@ fn write_partitions(text: &mut Text, partitions: &[PartitionSnapshot]) {
 }
 
 fn write_dirs(text: &mut Text, snapshot: &Snapshot) {
+    let flush_ms = snapshot.traffic.get(Flow::FlushNanoseconds) as f64 / 1e6;
+    text.family("kafka_log_logflushstats_logflushrateandtimems", Kind::Summary, "Syncs of logs, in ms.")
+        .summary(&[], flush_ms, snapshot.traffic.get(Flow::Flushes));
     text.gauge(
         "kafka_log_logmanager_offlinelogdirectorycount",
         "Log directories that failed.",
@@ -282,4 +293,48 @@ fn write_metadata(text: &mut Text, snapshot: &Snapshot) {
         "Time of that record, ms since 1970.",
         snapshot.applied_timestamp_ms,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn families_by_topic_are_bounded() {
+        let topics = (0..TOPICS_MAX + 7).map(|n| (Arc::from(format!("t{n:05}")), FlowCounts::default()));
+        let partition = |n: usize| PartitionSnapshot {
+            topic: "t".into(),
+            partition: i32::try_from(n).unwrap(),
+            is_leader: n.is_multiple_of(2),
+            is_offline: false,
+            in_sync: 1,
+            replicas: 2,
+            min_in_sync: 1,
+            log_start: 0,
+            high_watermark: 0,
+            log_end: 0,
+            bytes: 0,
+            segments: 1,
+        };
+        let partitions = (0..PARTITIONS_MAX + 8).map(partition).collect();
+        let snapshot = Snapshot { topics: topics.collect(), partitions, ..Snapshot::default() };
+        let mut text = Text::default();
+        write_topics(&mut text, &snapshot);
+        write_replicas(&mut text, &snapshot);
+        write_partitions(&mut text, &snapshot.partitions);
+        let text = text.finish();
+        let samples = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(samples("kafka_server_brokertopicmetrics_bytesin_total{"), TOPICS_MAX);
+        assert_eq!(samples("kafka_log_log_size{"), PARTITIONS_MAX);
+        for line in [
+            "minikafka_topics_without_metrics 7",
+            "minikafka_partitions_without_metrics 8",
+            "kafka_server_replicamanager_partitioncount 10008",
+            "kafka_server_replicamanager_underreplicatedpartitions 5004",
+        ] {
+            assert_eq!(samples(line), 1, "{line}");
+        }
+    }
 }
