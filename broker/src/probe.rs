@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub waiting_produces: u64,
     /// Fetch requests that wait for records.
     pub waiting_fetches: u64,
+    /// Bytes of the budget for requests in flight that are in use, and that it has.
+    pub request_memory: (usize, usize),
     /// Last metadata offset that is applied.
     pub applied_offset: i64,
     /// Time of that record in ms since 1970.
@@ -250,6 +252,7 @@ impl Probe {
         }
         snapshot.waiting_produces = self.metrics.waiting(ApiKey::PRODUCE);
         snapshot.waiting_fetches = self.metrics.waiting(ApiKey::FETCH);
+        snapshot.request_memory = (ctx.config.memory.used(), ctx.config.memory.limit());
         let provenance = ctx.metadata.image().provenance;
         snapshot.applied_offset = provenance.last_offset;
         snapshot.applied_timestamp_ms = provenance.last_timestamp_ms;

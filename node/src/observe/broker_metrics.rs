@@ -28,6 +28,7 @@ pub(super) fn write(text: &mut Text, probe: &Probe) {
         write_partitions(text, &snapshot.partitions);
         write_dirs(text, &snapshot);
         write_sessions(text, &snapshot);
+        write_memory(text, &snapshot);
         write_groups(text, &snapshot);
         write_metadata(text, &snapshot);
     }
@@ -249,6 +250,16 @@ fn write_sessions(text: &mut Text, snapshot: &Snapshot) {
     );
     family.sample(&[("delayedOperation", "Fetch")], snapshot.waiting_fetches);
     family.sample(&[("delayedOperation", "Produce")], snapshot.waiting_produces);
+}
+
+fn write_memory(text: &mut Text, snapshot: &Snapshot) {
+    let (used, limit) = snapshot.request_memory;
+    for (name, help, bytes) in [
+        ("memorypoolused", "Bytes of the budget for requests in flight that are in use.", used),
+        ("memorypoolavailable", "Bytes of it that are left.", limit.saturating_sub(used)),
+    ] {
+        text.gauge(&format!("kafka_network_socketserver_{name}"), help, bytes);
+    }
 }
 
 fn write_groups(text: &mut Text, snapshot: &Snapshot) {
