@@ -110,7 +110,8 @@ pub fn fetch_request(
         .with_topics(vec![topic])
 }
 
-fn encode<R: Request + Encodable>(version: i16, request: &R) -> BytesMut {
+/// A whole frame, size included.
+pub fn encode<R: Request + Encodable>(version: i16, request: &R) -> BytesMut {
     let mut frame = BytesMut::new();
     frame.put_i32(0);
     RequestHeader::put(R::KEY, version, 1, Some("bench"), &mut frame);

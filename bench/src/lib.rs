@@ -1,10 +1,12 @@
 //! How fast: a load generator, a server that shows what the machine itself costs, and the table of both beside ours.
 //!
 //! ```text
-//!   cell (what is measured) ── rounds (who is measured when) ── report (table, JSON)
-//!                                 │
-//!            load (pre-encoded requests, epoll) ── Server: ours | floor | Apache Kafka
-//!                                                     └── usage (processor time, switches, system calls)
+//!   section (columns, bars) ── report, picture
+//!        │
+//!   requests (the cells)   latency   startup   idle   restart       what is measured
+//!        │        └───────────┴─────────┴────────┴──────┴── turns   who is measured when
+//!   load (frames, epoll) ── Server: ours | floor | Apache Kafka
+//!                               └── usage (processor time, switches, system calls)
 //! ```
 //!
 //! The sides of a cell run in turns, A B B A, so that what else the machine does hits them alike; what counts is the
@@ -14,10 +16,20 @@
 pub mod cell;
 pub mod floor;
 pub mod frames;
+pub mod idle;
+pub mod latency;
 pub mod load;
+pub mod picture;
 pub mod placement;
+pub mod plan;
+pub mod profile;
 pub mod report;
-pub mod rounds;
+pub mod requests;
+pub mod restart;
+pub mod results;
+pub mod section;
 pub mod server;
+pub mod startup;
 pub mod topic;
+pub mod turns;
 pub mod usage;

@@ -28,6 +28,11 @@ pub struct Walk {
     pub end: i64,
 }
 
+impl Walk {
+    /// That of a produce.
+    pub const NONE: Walk = Walk { step: 0, end: 0 };
+}
+
 /// When a burst ends: after so many requests, or so long, whichever is first.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
@@ -67,11 +72,11 @@ struct Client {
     offset: i64,
     /// The fetch requests of one write.
     out: Vec<u8>,
-    answer: Answer,
+    answers: Answers,
 }
 
-/// The answer that is being received.
-struct Answer {
+/// Takes in answers; of the one that is being received it keeps the first bytes.
+pub struct Answers {
     seen: usize,
     size: usize,
     kept: [u8; KEPT],
@@ -99,7 +104,7 @@ impl Load {
                 partition: i * frames.heads.len() / connections,
                 offset: steps * i as i64 / connections as i64 * walk.step,
                 out: Vec::new(),
-                answer: Answer { seen: 0, size: 0, kept: [0; KEPT] },
+                answers: Answers::default(),
             });
         }
         Ok(Load { frames, walk, in_flight, clients, epoll, buffer: vec![0; READ] })
@@ -129,7 +134,9 @@ impl Load {
             for event in &events {
                 let data = event.data;
                 let client = &mut self.clients[data.u64() as usize];
-                let (answers, bytes) = client.receive(&self.frames, &mut self.buffer)?;
+                let (answers, bytes) =
+                    client.answers.receive(&client.stream, &self.frames, &mut self.buffer)?;
+                client.under_way -= answers;
                 burst.requests += answers as u64;
                 burst.received += bytes as u64;
                 let wanted = left.min(answers as u64);
@@ -172,10 +179,23 @@ impl Client {
         }
         (&self.stream).write_all(&self.out)
     }
+}
 
-    /// Reads what there is; gives the number of answers that it ended, and of bytes.
-    fn receive(&mut self, frames: &Frames, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
-        let bytes = match recv(&self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
+impl Default for Answers {
+    fn default() -> Answers {
+        Answers { seen: 0, size: 0, kept: [0; KEPT] }
+    }
+}
+
+impl Answers {
+    /// Reads what there is without waiting; gives the number of answers that it ended, and of bytes.
+    pub fn receive(
+        &mut self,
+        stream: &TcpStream,
+        frames: &Frames,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, usize)> {
+        let bytes = match recv(stream, &mut *buffer, RecvFlags::DONTWAIT) {
             Ok((0, _)) => return Err(io::Error::other("the server closed the connection")),
             Ok((bytes, _)) => bytes,
             Err(Errno::AGAIN | Errno::INTR) => return Ok((0, 0)),
@@ -184,21 +204,17 @@ impl Client {
         let mut rest = &buffer[..bytes];
         let mut answers = 0;
         while !rest.is_empty() {
-            let (used, ended) = self.answer.feed(rest);
+            let (used, ended) = self.feed(rest);
             rest = &rest[used..];
             if ended {
-                let kept = &self.answer.kept[..self.answer.size.min(KEPT)];
-                frames.check(self.answer.size, kept)?;
-                self.answer.seen = 0;
+                frames.check(self.size, &self.kept[..self.size.min(KEPT)])?;
+                self.seen = 0;
                 answers += 1;
             }
         }
-        self.under_way -= answers;
         Ok((answers, bytes))
     }
-}
 
-impl Answer {
     /// Takes bytes up to the end of the answer: how many, and whether it is whole.
     fn feed(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut used = 0;

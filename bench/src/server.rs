@@ -1,12 +1,13 @@
 //! What is measured: a server process on a fresh directory, ready for its first request.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use minikafka_tests::node::{Node, Target, free_ports};
 use minikafka_tests::wire::Wire;
@@ -26,6 +27,9 @@ const KAFKA_JVM: &[&str] = &[
 ];
 /// Deleted topics leave the disk at once, for both programs.
 const PROPERTIES: &[(&str, &str)] = &[("log.segment.delete.delay.ms", "0")];
+
+/// How long a server may take until it accepts.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Who runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,32 +64,91 @@ impl FromStr for Side {
     }
 }
 
-/// A running server; it ends, and its files go, on drop.
+/// A server in a temporary directory; it ends, and its files go, on drop.
 pub struct Server {
     /// Who it is.
     pub side: Side,
+    /// Topics that were made on it, for names that do not repeat.
+    pub topics: Cell<u32>,
     process: Process,
 }
 
 enum Process {
     Node(Box<Node>),
-    Floor { child: Child, port: u16, dir: TempDir },
+    Floor { child: Option<Child>, port: u16, dir: TempDir },
 }
 
 impl Server {
-    /// Starts it in a fresh temporary directory.
-    pub fn start(side: Side) -> io::Result<Server> {
-        let process = match side {
-            Side::Floor => floor()?,
-            Side::Ours => Process::Node(Box::new(Node::fresh(Target::Ours, PROPERTIES))),
-            Side::Kafka => {
-                let mut node = Node::prepared(Target::Apache, PROPERTIES);
-                node.set_jvm_options(KAFKA_JVM);
-                node.format();
-                Process::Node(Box::new(node.started()))
-            }
+    /// A fresh directory, formatted where that is needed, and no process yet.
+    pub fn prepare(side: Side) -> io::Result<Server> {
+        let process = if side == Side::Floor {
+            let dir = tempfile::Builder::new().prefix("minikafka-bench-").tempdir()?;
+            let [port] = free_ports();
+            Process::Floor { child: None, port, dir }
+        } else {
+            let target = if side == Side::Kafka { Target::Apache } else { Target::Ours };
+            let mut node = Node::prepared(target, PROPERTIES);
+            node.set_jvm_options(KAFKA_JVM);
+            node.format();
+            Process::Node(Box::new(node))
         };
-        Ok(Server { side, process })
+        Ok(Server { side, topics: Cell::new(0), process })
+    }
+
+    /// Prepares it, starts it and waits until it serves.
+    pub fn start(side: Side) -> io::Result<Server> {
+        let mut server = Server::prepare(side)?;
+        match &mut server.process {
+            Process::Node(node) => node.start(),
+            Process::Floor { .. } => {
+                server.spawn()?;
+                server.accepting()?;
+            }
+        }
+        Ok(server)
+    }
+
+    /// Starts the process and returns at once.
+    pub fn spawn(&mut self) -> io::Result<()> {
+        match &mut self.process {
+            Process::Node(node) => {
+                node.spawn();
+            }
+            // The floor is this program in another role.
+            Process::Floor { child, port, dir } => {
+                let mut command = Command::new("setpriv");
+                command.args(["--pdeathsig", "KILL", "--"]).arg(std::env::current_exe()?);
+                command.args(["floor", "--port", &port.to_string(), "--data"]).arg(dir.path());
+                *child = Some(command.stdin(Stdio::null()).spawn()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection as soon as there can be one, and its moment.
+    pub fn accepting(&self) -> io::Result<(Wire, Instant)> {
+        Wire::connect_soon(&self.address().to_string(), PATIENCE)
+    }
+
+    /// A clean stop.
+    pub fn stop(&mut self) {
+        match &mut self.process {
+            Process::Node(node) => node.stop(),
+            Process::Floor { .. } => self.kill(),
+        }
+    }
+
+    /// The end at once.
+    pub fn kill(&mut self) {
+        match &mut self.process {
+            Process::Node(node) => node.kill(),
+            Process::Floor { child, .. } => {
+                if let Some(mut child) = child.take() {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                }
+            }
+        }
     }
 
     /// Where it listens.
@@ -96,11 +159,11 @@ impl Server {
         }
     }
 
-    /// Its process.
+    /// Its running process.
     pub fn pid(&self) -> u32 {
         match &self.process {
             Process::Node(node) => node.pid(),
-            Process::Floor { child, .. } => child.id(),
+            Process::Floor { child, .. } => child.as_ref().expect("the floor runs").id(),
         }
     }
 
@@ -120,25 +183,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Process::Floor { child, .. } = &mut self.process {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
-}
-
-/// The floor is this program in another role.
-fn floor() -> io::Result<Process> {
-    let [port] = free_ports();
-    let dir = tempfile::Builder::new().prefix("minikafka-bench-").tempdir()?;
-    let child = floor_command(port, dir.path())?.stdin(Stdio::null()).spawn()?;
-    Wire::connect_soon(&format!("127.0.0.1:{port}"), Duration::from_secs(20))?;
-    Ok(Process::Floor { child, port, dir })
-}
-
-fn floor_command(port: u16, data: &Path) -> io::Result<Command> {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(std::env::current_exe()?);
-    command.args(["floor", "--port", &port.to_string(), "--data"]).arg(data);
-    Ok(command)
 }

@@ -1,53 +1,91 @@
 //! Topics of the rounds: made, ready in every partition, and gone from the disk again.
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use minikafka_tests::wire::{Wire, name};
 use protocol::ErrorCode;
 use protocol::messages::DeleteTopicsRequest;
 use protocol::messages::delete_topics_request::DeleteTopicState;
+use protocol::messages::fetch_request::FetchPartition;
+
+use crate::frames::{FETCH_VERSION, fetch_request};
+use crate::server::{Server, Side};
 
 /// The longest wait for a server to make or drop a topic.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(2);
 
-/// Creates a topic and waits until each partition can be read.
-pub fn create(wire: &mut Wire, topic: &str, partitions: usize) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let error = wire.create_topic(topic, partitions as i32)?;
-    if error != ErrorCode::NONE {
-        return Err(io::Error::other(format!("CreateTopics {topic}: {error:?}")));
-    }
-    for partition in 0..partitions {
-        while wire.fetch(topic, partition as i32, 0, 1)?.0 != ErrorCode::NONE {
-            if Instant::now() > deadline {
-                return Err(io::Error::other(format!("{topic}-{partition} has no leader")));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-    Ok(())
+/// The topics of one server.
+pub struct Topics<'a> {
+    side: Side,
+    wire: Wire,
+    data: PathBuf,
+    made: &'a std::cell::Cell<u32>,
 }
 
-/// Deletes a topic and waits until its files are gone, so that the next round does not pay for it.
-pub fn delete(wire: &mut Wire, topic: &str, data: &Path) -> io::Result<()> {
-    let request = DeleteTopicsRequest::default()
-        .with_topics(vec![DeleteTopicState::default().with_name(Some(name(topic)))])
-        .with_timeout_ms(30_000);
-    let answer = wire.call(6, &request)?;
-    let error = answer.responses.first().map_or(0, |r| r.error_code);
-    if error != 0 {
-        return Err(io::Error::other(format!("DeleteTopics {topic}: {:?}", ErrorCode(error))));
+impl<'a> Topics<'a> {
+    /// With a connection of their own.
+    pub fn of(server: &'a Server) -> io::Result<Topics<'a>> {
+        Ok(Topics { side: server.side, wire: server.wire()?, data: server.data(), made: &server.topics })
     }
-    let deadline = Instant::now() + PATIENCE;
-    let prefix = format!("{topic}-");
-    let there = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
-    while std::fs::read_dir(data)?.flatten().any(there) {
-        if Instant::now() > deadline {
-            return Err(io::Error::other(format!("the files of {topic} stay")));
+
+    /// Creates a topic and waits until each partition can be read; gives its name.
+    pub fn create(&mut self, partitions: usize) -> io::Result<String> {
+        self.made.set(self.made.get() + 1);
+        let topic = format!("bench-{}", self.made.get());
+        let error = self.wire.create_topic(&topic, partitions as i32)?;
+        if error != ErrorCode::NONE {
+            return Err(io::Error::other(format!("CreateTopics {topic}: {error:?}")));
         }
-        std::thread::sleep(Duration::from_millis(2));
+        // The floor's topics are there when they are named.
+        if self.side != Side::Floor {
+            wait_served(&mut self.wire, &topic, partitions)?;
+        }
+        Ok(topic)
     }
-    Ok(())
+
+    /// Deletes a topic and waits until its files are gone, so that the next round does not pay for it.
+    pub fn delete(&mut self, topic: &str) -> io::Result<()> {
+        let request = DeleteTopicsRequest::default()
+            .with_topics(vec![DeleteTopicState::default().with_name(Some(name(topic)))])
+            .with_timeout_ms(30_000);
+        let answer = self.wire.call(6, &request)?;
+        let error = answer.responses.first().map_or(0, |r| r.error_code);
+        if error != 0 {
+            return Err(io::Error::other(format!("DeleteTopics {topic}: {:?}", ErrorCode(error))));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let prefix = format!("{topic}-");
+        let there = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
+        while std::fs::read_dir(&self.data)?.flatten().any(there) {
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("the files of {topic} stay")));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// Waits until every partition of a topic answers a fetch without an error.
+pub fn wait_served(wire: &mut Wire, topic: &str, partitions: usize) -> io::Result<()> {
+    let mut request = fetch_request(topic, 0, 0, 1, 0);
+    request.topics[0].partitions = (0..partitions as i32)
+        .map(|index| FetchPartition::default().with_partition(index).with_partition_max_bytes(1))
+        .collect();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = wire.call(FETCH_VERSION, &request)?;
+        let served = answer.responses.iter().flat_map(|t| &t.partitions).filter(|p| p.error_code == 0);
+        if served.count() == partitions {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("not all partitions of {topic} are served")));
+        }
+        std::thread::sleep(PAUSE);
+    }
 }

@@ -1,43 +1,74 @@
 //! What a server process has used so far, and what the rest of the machine did meanwhile.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use minikafka_tests::process;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Of all threads that live.
+/// What was used, by all threads together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// Processor time.
     pub cpu: Duration,
-    /// Context switches because a thread waited.
-    pub voluntary: u64,
-    /// Context switches because another thread was to run.
-    pub involuntary: u64,
+    /// Context switches, those because a thread waited and those because another one was to run.
+    pub switches: u64,
 }
 
-impl Usage {
-    /// Of a process up to now.
-    pub fn of(pid: u32) -> Usage {
-        let mut usage = Usage { cpu: process::processor_time(pid), ..Usage::default() };
-        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-            let text = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            usage.voluntary += field(&text, "voluntary_ctxt_switches:");
-            usage.involuntary += field(&text, "nonvoluntary_ctxt_switches:");
-        }
-        usage
+/// What each thread of a process has used up to now.
+struct Threads(BTreeMap<u32, Usage>);
+
+impl Threads {
+    fn of(pid: u32) -> Threads {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let thread = |task: fs::DirEntry| {
+            let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let cpu = read("schedstat").split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
+            let status = read("status");
+            let keys = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"];
+            let switches = keys.iter().map(|key| field(&status, key)).sum();
+            let id = task.file_name().to_string_lossy().parse().ok()?;
+            Some((id, Usage { cpu: Duration::from_nanos(cpu), switches }))
+        };
+        Threads(tasks.filter_map(thread).collect())
     }
 
-    /// What was used since `earlier`; a thread that ended meanwhile is not counted.
-    pub fn since(self, earlier: Usage) -> Usage {
-        Usage {
-            cpu: self.cpu.saturating_sub(earlier.cpu),
-            voluntary: self.voluntary.saturating_sub(earlier.voluntary),
-            involuntary: self.involuntary.saturating_sub(earlier.involuntary),
+    /// What the threads that live now have used since `earlier`. One that ended meanwhile is not counted: the
+    /// connections of a round live as long as it.
+    fn since(&self, earlier: &Threads) -> Usage {
+        let mut sum = Usage::default();
+        for (id, now) in &self.0 {
+            let before = earlier.0.get(id).copied().unwrap_or_default();
+            sum.cpu += now.cpu.saturating_sub(before.cpu);
+            sum.switches += now.switches.saturating_sub(before.switches);
         }
+        sum
+    }
+}
+
+/// A stretch of time in which a server is watched.
+pub struct Span {
+    pid: u32,
+    server: Threads,
+    generator: Threads,
+    machine: Duration,
+}
+
+impl Span {
+    /// From now on.
+    pub fn begin(pid: u32) -> Span {
+        let generator = Threads::of(std::process::id());
+        Span { pid, server: Threads::of(pid), generator, machine: machine() }
+    }
+
+    /// Up to now: what the server used, and how many processors neither it nor this process used, but others did.
+    pub fn end(self, wall: Duration) -> (Usage, f64) {
+        let server = Threads::of(self.pid).since(&self.server);
+        let generator = Threads::of(std::process::id()).since(&self.generator);
+        let others = machine().saturating_sub(self.machine).saturating_sub(server.cpu + generator.cpu);
+        (server, others.as_secs_f64() / wall.as_secs_f64())
     }
 }
 
@@ -47,7 +78,7 @@ pub fn peak_kib(pid: u32) -> u64 {
 }
 
 /// Processor time that the whole machine has used, with what the host took away, in hundredths of a second.
-pub fn machine() -> Duration {
+fn machine() -> Duration {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
     let numbers: Vec<u64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();

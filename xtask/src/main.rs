@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask setup|tidy|test|fuzz|soak|bench`.
+//! Project tasks: `cargo xtask setup|tidy|test|fuzz|soak|bench|profile`.
 //!
 //! Every command that a task runs is printed first; the first one that fails ends the task with exit code 1.
 
@@ -19,8 +19,8 @@ cargo xtask test                      setup, tidy, release build, every test
 cargo xtask fuzz [--target T] [--seconds N]   libFuzzer over the targets of fuzz/, 60 s each unless told otherwise
 cargo xtask fuzz --merge [--target T]  the smallest inputs that reach everything, into fuzz/corpus
 cargo xtask soak kill [--rounds N]    kill -9 under load, 200 rounds unless told otherwise
-cargo xtask bench startup             start-up time, idle memory and idle processor time
-cargo xtask bench COMMAND ...         speed beside the floor and Apache Kafka (`cargo xtask bench --help`)";
+cargo xtask bench [WHAT] [OPTIONS]    speed beside the floor and Apache Kafka: `cargo xtask bench --help`
+cargo xtask profile CELL [OPTIONS]    a flame graph of the node under a cell of the benchmark";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -37,8 +37,8 @@ fn main() -> ExitCode {
         },
         ["soak", "kill"] => soak_kill(&shell, "200"),
         ["soak", "kill", "--rounds", rounds] => soak_kill(&shell, rounds),
-        ["bench", "startup"] => bench_startup(&shell),
         ["bench", words @ ..] => bench(&shell, words),
+        ["profile", words @ ..] => profile(&shell, words),
         _ => return usage(),
     };
     match result {
@@ -91,14 +91,18 @@ fn soak_kill(shell: &Shell, rounds: &str) -> Result<(), Failed> {
     shell.run_with(&[("MINIKAFKA_KILL_ROUNDS", rounds)], "cargo", &test)
 }
 
-fn bench_startup(shell: &Shell) -> Result<(), Failed> {
-    shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
-    let test = ["test", "-p", "minikafka-tests", "--test", "startup", "--", "--nocapture"];
-    shell.run_with(&[("MINIKAFKA_JUDGE_TIMES", "1")], "cargo", &test)
-}
-
 /// Builds the node and the benchmark and hands over to it.
 fn bench(shell: &Shell, words: &[&str]) -> Result<(), Failed> {
     shell.run("cargo", &["build", "--release", "-p", "minikafka-node", "-p", "minikafka-bench"])?;
     shell.run(&shell.program("release/minikafka-bench"), words)
+}
+
+/// As [`bench`], with a node whose stacks perf can walk, in a profile's directory of its own.
+fn profile(shell: &Shell, words: &[&str]) -> Result<(), Failed> {
+    let node = ["build", "--profile", "profiling", "-p", "minikafka-node"];
+    shell.run_with(&[("RUSTFLAGS", "-Cforce-frame-pointers=yes")], "cargo", &node)?;
+    shell.run("cargo", &["build", "--release", "-p", "minikafka-bench"])?;
+    let program = shell.program("profiling/minikafka");
+    let words: Vec<&str> = ["profile"].iter().chain(words).copied().collect();
+    shell.run_with(&[("MINIKAFKA_BIN", &program)], &shell.program("release/minikafka-bench"), &words)
 }

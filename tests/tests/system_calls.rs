@@ -1,19 +1,12 @@
-//! How quick and how small: start to accept, to the first acknowledged record, memory and processor time when idle;
-//! and the system calls of the hot path.
-//!
-//! The bars are those of the project; they hold for the release build on an otherwise idle machine, and are asserted
-//! by `cargo xtask bench startup` only: a test must not depend on what else the machine does.
+//! The system calls of the hot path. How long things take is measured by `cargo xtask bench`: a test must not depend
+//! on what else the machine does.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use minikafka_tests::node::{Node, Target};
-use minikafka_tests::process::{self, Strace, tally};
+use minikafka_tests::process::{Strace, tally};
 use minikafka_tests::wire::{Wire, batch};
 use protocol::ErrorCode;
-
-/// Starts measured; the best one counts, since anything else on the machine only makes them slower.
-const STARTS: usize = 7;
 
 /// What one test measures another one must not disturb.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -24,44 +17,6 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn is_ours() -> bool {
     Target::from_env() == Target::Ours
-}
-
-#[test]
-fn first_record_and_idle() {
-    let _alone = alone();
-    let mut node = Node::prepared(Target::from_env(), &[]);
-    node.format();
-    let (mut accept, mut record) = (Duration::MAX, Duration::MAX);
-    for i in 0..if is_ours() { STARTS } else { 1 } {
-        let started = Instant::now();
-        node.spawn();
-        let (mut wire, connected) =
-            Wire::connect_soon(&node.bootstrap(), Duration::from_secs(60)).expect("it listens");
-        let topic = format!("first-{i}");
-        while wire.create_topic(&topic, 1).expect("an answer") != ErrorCode::NONE {}
-        while wire.produce(&topic, 0, batch(&["value"])).expect("an answer").0 != ErrorCode::NONE {}
-        record = record.min(started.elapsed());
-        accept = accept.min(connected - started);
-        node.stop();
-    }
-    node.start();
-    process::wait_idle(node.pid(), Duration::from_millis(500), Duration::from_secs(10));
-    let window = Duration::from_secs(4);
-    let before = process::processor_time(node.pid());
-    std::thread::sleep(window);
-    let busy = (process::processor_time(node.pid()) - before).as_secs_f64() / window.as_secs_f64() * 100.0;
-    let resident = process::resident_kib(node.pid());
-    println!(
-        "start to accept {accept:?}, to the first acknowledged record {record:?}; idle {resident} KiB, {busy:.3} % of a core"
-    );
-    // Time is judged by `cargo xtask bench startup` alone, which runs on a machine that does nothing else.
-    if is_ours() && std::env::var_os("MINIKAFKA_JUDGE_TIMES").is_some() {
-        assert!(accept <= Duration::from_millis(15), "accepts after {accept:?}");
-        assert!(record <= Duration::from_millis(60), "first record after {record:?}");
-        assert!(resident <= 12 * 1024, "{resident} KiB when idle");
-        assert!(busy < 0.1, "{busy:.3} % of a core when idle");
-    }
-    node.stop();
 }
 
 #[test]
