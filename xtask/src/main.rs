@@ -97,7 +97,7 @@ fn bench(shell: &Shell, words: &[&str]) -> Result<(), Failed> {
     shell.run(&shell.program("release/minikafka-bench"), words)
 }
 
-/// As [`bench`], with a node whose stacks perf can walk, in a profile's directory of its own.
+/// As [`bench()`], with a node whose stacks perf can walk, in a profile's directory of its own.
 fn profile(shell: &Shell, words: &[&str]) -> Result<(), Failed> {
     let node = ["build", "--profile", "profiling", "-p", "minikafka-node"];
     shell.run_with(&[("RUSTFLAGS", "-Cforce-frame-pointers=yes")], "cargo", &node)?;
