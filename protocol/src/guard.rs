@@ -12,8 +12,8 @@
 //!
 //! The guard allocates nothing, and its recursion is as deep as the table.
 
-use kafka_protocol::protocol::Request as KafkaRequest;
 use kafka_protocol::protocol::buf::ByteBuf;
+use kafka_protocol::protocol::{Decodable, Request as KafkaRequest};
 
 use crate::versions::is_flexible;
 use crate::wire::{DecodeError, Form, Reader};
@@ -23,6 +23,7 @@ mod controller;
 mod data;
 mod embedded;
 mod groups;
+mod responses;
 mod security;
 mod shape;
 mod share;
@@ -99,6 +100,24 @@ pub fn check(key: i16, version: i16, body: &[u8]) -> Result<Checked, GuardError>
 pub fn decode<T: KafkaRequest>(version: i16, mut body: impl ByteBuf + AsRef<[u8]>) -> Result<T, GuardError> {
     check(T::KEY, version, body.as_ref())?;
     T::decode(&mut body, version).map_err(|_| GuardError::Undecodable)
+}
+
+/// Checks the body of a response to a request of this node, before it is decoded in `version`: the same bounds hold for
+/// what other nodes answer. Only the responses that a node reads are known.
+pub fn check_response(key: i16, version: i16, body: &[u8]) -> Result<Checked, GuardError> {
+    let shape = responses::RESPONSES.iter().find(|response| response.key == key);
+    let shape = shape.filter(|response| (response.min..=response.max).contains(&version));
+    let shape = shape.ok_or(GuardError::Unknown { key, version })?;
+    walk(Form { version, flexible: is_flexible(key, version) }, shape.fields, body)
+}
+
+/// Checks the body of the response to a `Q` and decodes it. Bytes after it are let be.
+pub fn decode_response<Q: KafkaRequest>(
+    version: i16,
+    mut body: impl ByteBuf + AsRef<[u8]>,
+) -> Result<Q::Response, GuardError> {
+    check_response(Q::KEY, version, body.as_ref())?;
+    Q::Response::decode(&mut body, version).map_err(|_| GuardError::Undecodable)
 }
 
 /// Checks a message that travels as bytes inside a request, before it is decoded in `version`.
