@@ -2,9 +2,10 @@
 //!
 //! Nothing here knows what a request means. A [`Service`] is given one frame at a time and writes its answer
 //! into an [`Outbox`]; this crate keeps the answers in request order, coalesces them, and hands file ranges to
-//! `sendfile`. This is the lowest crate that knows tokio.
+//! `sendfile`. [`client`] is the other side: connections that this node opens. This is the lowest crate that knows tokio.
 
 mod budget;
+pub mod client;
 mod connection;
 mod listener;
 mod outbox;
