@@ -4,16 +4,18 @@
 //! their rules are in [`crate::decide`], here is only their wire form.
 
 mod api_versions;
-mod begin_quorum_epoch;
+pub(crate) mod begin_quorum_epoch;
 mod describe_cluster;
 mod describe_quorum;
-mod end_quorum_epoch;
+pub(crate) mod end_quorum_epoch;
 mod envelope;
-mod fetch;
-mod fetch_snapshot;
-mod raft;
-mod raft_voters;
-mod vote;
+pub(crate) mod fetch;
+pub(crate) mod fetch_snapshot;
+#[cfg(test)]
+mod golden;
+pub(crate) mod raft;
+pub(crate) mod raft_voters;
+pub(crate) mod vote;
 
 use bytes::{Bytes, BytesMut};
 use protocol::messages::{
@@ -27,6 +29,7 @@ use protocol::request::{RequestHeader, put_response_header};
 use protocol::versions::{ApiKey, Listener, is_taken};
 use protocol::{Decodable, Encodable};
 
+use crate::controller::Answered;
 use crate::event::{Request, Response};
 use crate::handle::{Answer, ControllerHandle, InvalidRequest};
 
@@ -68,6 +71,7 @@ pub(crate) fn is_served(api_key: i16) -> bool {
 /// Answers one request.
 pub(crate) async fn handle(
     controller: &ControllerHandle,
+    listener: &str,
     header: &RequestHeader,
     body: Bytes,
 ) -> Result<Answer, InvalidRequest> {
@@ -82,15 +86,15 @@ pub(crate) async fn handle(
     match key {
         ApiKey::DESCRIBE_CLUSTER => describe_cluster::answer(controller, header, body),
         ApiKey::DESCRIBE_QUORUM => describe_quorum::answer(controller, header, body).await,
-        ApiKey::ENVELOPE => envelope::answer(controller, header, body).await,
-        ApiKey::FETCH => fetch::answer(controller, header, body).await,
-        ApiKey::FETCH_SNAPSHOT => fetch_snapshot::answer(controller, header, body).await,
-        ApiKey::VOTE => vote::answer(controller, header, body).await,
-        ApiKey::BEGIN_QUORUM_EPOCH => begin_quorum_epoch::answer(controller, header, body).await,
-        ApiKey::END_QUORUM_EPOCH => end_quorum_epoch::answer(controller, header, body).await,
-        ApiKey::ADD_RAFT_VOTER => raft_voters::add(controller, header, body).await,
-        ApiKey::REMOVE_RAFT_VOTER => raft_voters::remove(controller, header, body).await,
-        ApiKey::UPDATE_RAFT_VOTER => raft_voters::update(controller, header, body).await,
+        ApiKey::ENVELOPE => envelope::answer(controller, listener, header, body).await,
+        ApiKey::FETCH => fetch::answer(controller, listener, header, body).await,
+        ApiKey::FETCH_SNAPSHOT => fetch_snapshot::answer(controller, listener, header, body).await,
+        ApiKey::VOTE => vote::answer(controller, listener, header, body).await,
+        ApiKey::BEGIN_QUORUM_EPOCH => begin_quorum_epoch::answer(controller, listener, header, body).await,
+        ApiKey::END_QUORUM_EPOCH => end_quorum_epoch::answer(controller, listener, header, body).await,
+        ApiKey::ADD_RAFT_VOTER => raft_voters::add(controller, listener, header, body).await,
+        ApiKey::REMOVE_RAFT_VOTER => raft_voters::remove(controller, listener, header, body).await,
+        ApiKey::UPDATE_RAFT_VOTER => raft_voters::update(controller, listener, header, body).await,
         _ => handle_decided(controller, header, body).await,
     }
 }
@@ -139,9 +143,10 @@ where
     Q::Response: TryFrom<Response>,
 {
     let request: Q = decode(header, body)?;
-    let (response, committed_offset) = controller.submit(header.api_version, request.into()).await;
+    let answered = controller.decide(header.api_version, request.into()).await;
+    let Answered { response, committed_offset, is_refused } = answered;
     let response = Q::Response::try_from(response).map_err(|_| invalid(header, "answered by another API"))?;
-    Ok(Answer { committed_offset, ..encode(header, &response)? })
+    Ok(Answer { committed_offset, is_refused, ..encode(header, &response)? })
 }
 
 fn decode<Q: Decodable>(header: &RequestHeader, mut body: Bytes) -> Result<Q, InvalidRequest> {
@@ -153,7 +158,7 @@ fn encode<R: Encodable>(header: &RequestHeader, response: &R) -> Result<Answer, 
     let mut out = BytesMut::new();
     put_response_header(header.api_key, header.api_version, header.correlation_id, &mut out);
     response.encode(&mut out, header.api_version).map_err(|error| invalid(header, error))?;
-    Ok(Answer { bytes: out.freeze(), committed_offset: -1 })
+    Ok(Answer { bytes: out.freeze(), committed_offset: -1, is_refused: false })
 }
 
 fn invalid(header: &RequestHeader, reason: impl ToString) -> InvalidRequest {

@@ -20,6 +20,7 @@ use metadata::{MetadataDelta, MetadataImage};
 use protocol::ErrorCode;
 use protocol::messages::ControllerRegistrationRequest;
 use protocol::records::Record;
+use raft::Address;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api_error::ApiError;
@@ -55,15 +56,19 @@ pub(crate) struct Answered {
     pub(crate) response: Response,
     /// Offset of the last record that it rests on; -1 if none.
     pub(crate) committed_offset: i64,
+    /// True if this controller is not the active one, and decided nothing.
+    pub(crate) is_refused: bool,
 }
 
 /// Who leads the quorum, as far as this node knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaderAndEpoch {
     /// The active controller, if known.
     pub leader_id: Option<i32>,
     /// Its epoch.
     pub epoch: i32,
+    /// Where it is reached on the listener of the quorum, if known.
+    pub address: Option<Address>,
 }
 
 /// When the controller acts by itself; times in ms, `None` for never.
@@ -225,7 +230,10 @@ impl<S: MetadataStore> Controller<S> {
                 self.setup.publisher.publish(MetadataDelta::between(before, image));
             }
             StoreEvent::Leading { epoch } => self.activate(epoch)?,
-            StoreEvent::Committed(high_watermark) => self.on_committed(high_watermark),
+            StoreEvent::Committed(high_watermark) => {
+                self.note_control_records();
+                self.on_committed(high_watermark);
+            }
             StoreEvent::Fenced => self.drop_active(),
             StoreEvent::Stopped => {}
             StoreEvent::Failed(reason) => return Err(reason),
@@ -290,7 +298,8 @@ impl<S: MetadataStore> Controller<S> {
             if self.active.is_some() {
                 self.decide(&Event::Request { version, request }, Some(reply))?;
             } else {
-                send(reply, refuse(version, &request, &not_controller()), -1);
+                // Whoever asked may have gone away.
+                let _ = reply.send(refusal(version, &request));
             }
             if left > 0 {
                 next = self.setup.commands.try_recv().ok();
@@ -301,6 +310,7 @@ impl<S: MetadataStore> Controller<S> {
 
     /// Decides, appends, replays on the tip, and lets the answer wait for the commit.
     fn decide(&mut self, event: &Event, reply: Option<oneshot::Sender<Answered>>) -> Result<(), String> {
+        self.note_control_records();
         let now_ms = self.now_ms();
         let Some(active) = &mut self.active else { return Ok(()) };
         let image = active.tip.image();
@@ -320,7 +330,11 @@ impl<S: MetadataStore> Controller<S> {
             Err(error) => {
                 tracing::warn!(%error, "A decision was not written");
                 if let (Some(reply), Event::Request { version, request }) = (reply, event) {
-                    send(reply, refuse(*version, request, &append_error(error)), -1);
+                    match append_error(error) {
+                        // Whoever asked may have gone away.
+                        None => drop(reply.send(refusal(*version, request))),
+                        Some(error) => send(reply, refuse(*version, request, &error), -1),
+                    }
                 }
                 return Ok(());
             }
@@ -362,6 +376,22 @@ impl<S: MetadataStore> Controller<S> {
         let committed = self.committed.image().next_offset();
         self.on_committed(committed);
         Ok(())
+    }
+
+    /// Counts the records that the store wrote by itself, such as a change of the voters: they have offsets too.
+    fn note_control_records(&mut self) {
+        let now_ms = self.now_ms();
+        let Some(active) = &mut self.active else { return };
+        let end_offset = self.store.end_offset();
+        if active.tip.image().next_offset() >= end_offset {
+            return;
+        }
+        let rules = &mut self.setup.rules;
+        (rules.kraft_version, rules.quorum) = self.store.quorum();
+        active.tip.set_kraft_version(rules.kraft_version);
+        active.tip.skip(end_offset - 1, active.epoch, now_ms);
+        let deltas = active.tip.publish();
+        active.pending.push_back(Pending { last_offset: end_offset - 1, deltas, answer: None });
     }
 
     /// Publishes and answers what lies below `high_watermark`.
@@ -493,21 +523,29 @@ fn log_decision<'a>(event: &Event, records: impl Iterator<Item = &'a Record>, fi
 
 fn send(reply: oneshot::Sender<Answered>, response: Response, committed_offset: i64) {
     // Whoever asked may have gone away.
-    let _ = reply.send(Answered { response, committed_offset });
+    let _ = reply.send(Answered { response, committed_offset, is_refused: false });
+}
+
+/// The answer of a controller that is not the active one.
+pub(crate) fn refusal(version: i16, request: &Request) -> Answered {
+    let response = refuse(version, request, &not_controller());
+    Answered { response, committed_offset: -1, is_refused: true }
 }
 
 /// What a request gets that this node may not decide.
-pub(crate) fn not_controller() -> ApiError {
+fn not_controller() -> ApiError {
     ApiError::new(ErrorCode::NOT_CONTROLLER, "This controller is not the active controller.")
 }
 
-fn append_error(error: AppendError) -> ApiError {
+/// What a client is told; `None` where another controller may do better.
+fn append_error(error: AppendError) -> Option<ApiError> {
     match error {
-        AppendError::Fenced => not_controller(),
+        AppendError::Fenced => None,
         AppendError::TooLarge => {
-            ApiError::new(ErrorCode::POLICY_VIOLATION, "Unable to perform excessively large batch operation.")
+            let message = "Unable to perform excessively large batch operation.";
+            Some(ApiError::new(ErrorCode::POLICY_VIOLATION, message))
         }
-        AppendError::Unrepresentable => ApiError::of(ErrorCode::UNSUPPORTED_VERSION),
+        AppendError::Unrepresentable => Some(ApiError::of(ErrorCode::UNSUPPORTED_VERSION)),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api;
 use crate::api_error::ApiError;
-use crate::controller::{Answered, Command, LeaderAndEpoch, not_controller};
+use crate::controller::{Answered, Command, LeaderAndEpoch, refusal};
 use crate::event::{Request, Response};
 use crate::metrics::{ControllerSnapshot, Metrics};
 use crate::publisher::{Publisher, Subscription};
@@ -26,6 +26,8 @@ pub struct Answer {
     /// Offset of the last metadata record that the answer rests on; -1 if it rests on none. A broker that applies
     /// committed metadata up to here before it sends the answer never contradicts it.
     pub committed_offset: i64,
+    /// True if this controller is not the active one and decided nothing: the request is for another.
+    pub is_refused: bool,
 }
 
 /// A request that is not answered: the connection it came on is to be closed.
@@ -71,33 +73,54 @@ impl ControllerHandle {
         &self.shared
     }
 
-    /// Answers one request of the controller listener, or one that a broker forwards; `body` is what follows the
-    /// request header.
+    /// Answers one request that came in on `listener`, a controller listener; `body` is what follows the request
+    /// header.
     ///
     /// # Errors
     /// A request that has no answer: unknown, of a version that is not served, or malformed.
-    pub async fn handle(&self, header: &RequestHeader, body: Bytes) -> Result<Answer, InvalidRequest> {
-        api::handle(self, header, body).await
+    pub async fn handle(
+        &self,
+        listener: &str,
+        header: &RequestHeader,
+        body: Bytes,
+    ) -> Result<Answer, InvalidRequest> {
+        api::handle(self, listener, header, body).await
+    }
+
+    /// Answers a request of the broker in the same process, its own or one that it forwards.
+    ///
+    /// # Errors
+    /// As [`ControllerHandle::handle`].
+    pub async fn handle_local(&self, header: &RequestHeader, body: Bytes) -> Result<Answer, InvalidRequest> {
+        api::handle(self, &self.shared.listener_name, header, body).await
+    }
+
+    /// `node.id`.
+    pub fn node_id(&self) -> i32 {
+        self.shared.node_id
     }
 
     /// Sends a typed request through the same path; a controller that is not active answers NOT_CONTROLLER.
     ///
     /// The answer comes when all that it rests on is committed, with the offset of the last such record.
     pub async fn submit(&self, version: i16, request: Request) -> (Response, i64) {
+        let Answered { response, committed_offset, .. } = self.decide(version, request).await;
+        (response, committed_offset)
+    }
+
+    pub(crate) async fn decide(&self, version: i16, request: Request) -> Answered {
         if request.timeout_ms().is_some_and(|timeout| timeout <= 0) {
             let error = ApiError { code: ErrorCode::REQUEST_TIMED_OUT, message: None };
-            return (refuse(version, &request, &error), -1);
+            let response = refuse(version, &request, &error);
+            return Answered { response, committed_offset: -1, is_refused: false };
         }
-        let refused = refuse(version, &request, &not_controller());
+        let refused = refusal(version, &request);
         let (reply, answered) = oneshot::channel();
         // Waits while the queue is full: connections then stop reading.
         if self.shared.commands.send(Command { version, request, reply }).await.is_err() {
-            return (refused, -1);
+            return refused;
         }
-        match answered.await {
-            Ok(Answered { response, committed_offset }) => (response, committed_offset),
-            Err(_) => (refused, -1),
-        }
+        answered.await.unwrap_or(refused)
     }
 
     /// Committed metadata from now on: a stream of deltas in order without a gap, of which the first leads from the
@@ -140,9 +163,13 @@ impl ControllerHandle {
     }
 
     /// Sends a request of the Raft protocol to this node; `None` if it has stopped.
-    pub(crate) async fn raft(&self, request: raft::message::Request) -> Option<raft::message::Response> {
+    pub(crate) async fn raft(
+        &self,
+        listener: &str,
+        request: raft::message::Request,
+    ) -> Option<raft::message::Response> {
         let (reply, answer) = oneshot::channel();
-        let listener = self.shared.listener_name.clone();
+        let listener = listener.to_owned();
         self.shared.raft.send(RaftCommand::Request { listener, request, reply }).await.ok()?;
         answer.await.ok()
     }

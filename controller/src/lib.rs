@@ -6,9 +6,12 @@
 //!          └──answers, committed deltas◀──────────────────┘
 //! ```
 //!
-//! Everything between the handle and the disk runs on one thread of its own. [`decide`] is pure, [`store`] says where
+//! Everything between the handle and the disk runs on one thread of its own. A node without the controller role runs the
+//! same loop: its Raft node observes and never leads. [`ActiveController`] is the way to the controller that decides,
+//! wherever it is. [`decide`] is pure, [`store`] says where
 //! records become durable, [`api`] is the wire form, [`mod@format`] makes the directories that [`fn@start`] opens.
 
+mod active_controller;
 mod api;
 mod api_error;
 mod clock;
@@ -22,11 +25,14 @@ mod kraft_log;
 pub mod liveness;
 mod metrics;
 mod publisher;
+mod raft_peers;
 mod refusal;
+mod registration;
 mod snapshot_file;
 mod start;
 pub mod store;
 
+pub use active_controller::{ActiveController, Unavailable};
 pub use api_error::ApiError;
 pub use controller::LeaderAndEpoch;
 pub use handle::{Answer, ControllerHandle, InvalidRequest};

@@ -1,8 +1,9 @@
-//! Starting the controller: its files, its thread, its handle.
+//! Starting the controller, or what observes it on a node that is only a broker: files, thread, handle.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use metadata::config::listeners::Endpoint;
 use metadata::config::node::NodeConfig;
@@ -15,6 +16,7 @@ use raft::{Address, Endpoint as RaftEndpoint, ReplicaKey, Voter, VoterSet};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use crate::active_controller::ActiveController;
 use crate::clock::steady_ms;
 use crate::controller::{LeaderAndEpoch, Periods, Setup, run};
 use crate::decide::Rules;
@@ -24,6 +26,8 @@ use crate::handle::{ControllerHandle, Shared};
 use crate::kraft_log::{KraftLog, KraftLogConfig, OpenError};
 use crate::metrics::Metrics;
 use crate::publisher::Publisher;
+use crate::raft_peers::RaftPeers;
+use crate::registration;
 use crate::snapshot_file::{self, SnapshotError};
 use crate::store::kraft::KraftStore;
 
@@ -86,7 +90,7 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
     let mut entropy = Entropy::from_seed(seed);
-    let (leader, leader_receiver) = watch::channel(LeaderAndEpoch { leader_id: None, epoch: 0 });
+    let (leader, leader_receiver) = watch::channel(LeaderAndEpoch::default());
     let (raft, raft_inbox) = mpsc::channel(COMMANDS_MAX);
     let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
     let (stop, stop_receiver) = oneshot::channel();
@@ -94,10 +98,11 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
     let raft_config = raft_config(&args, &config, entropy.next_u64());
     let publisher = Arc::new(Publisher::new());
     let metrics = Arc::new(Metrics::default());
+    let registration = registration(&args, entropy.id());
     let setup = Setup {
         rules: rules(&args, &config),
         periods: periods(&args, &config),
-        registration: registration(&args, entropy.id()),
+        registration: registration.clone(),
         entropy,
         bootstrap,
         publisher: Arc::clone(&publisher),
@@ -106,21 +111,26 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         stop: stop_receiver,
         now_ms: steady_ms,
     };
-    let store = KraftStore::start(raft_config, log, raft_inbox, leader, steady_ms, Arc::clone(&metrics))
-        .map_err(StartError::Raft)?;
     // One thread is the whole runtime: a stalled data disk or a busy broker costs no leadership.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    thread::Builder::new().name("controller".to_owned()).spawn(move || {
-        let result = runtime.block_on(run(setup, store));
-        if let Err(reason) = &result {
-            tracing::error!(reason, "The controller failed");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let request_timeout = millis(config.quorum_request_timeout_ms);
+    let listener = node.controller_listener_names.first().cloned().unwrap_or_default();
+    let peers = RaftPeers::new(node.node_id, &listener, request_timeout, 2 * raft_config.fetch_max_bytes);
+    let within = runtime.enter();
+    let store =
+        KraftStore::start(raft_config, log, peers, raft_inbox, leader, steady_ms, Arc::clone(&metrics));
+    drop(within);
+    let store = match store {
+        Ok(store) => store,
+        Err(reason) => {
+            runtime.shutdown_background();
+            return Err(StartError::Raft(reason));
         }
-        ended.send_replace(Some(result));
-    })?;
-    Ok(ControllerHandle::new(Shared {
+    };
+    let handle = ControllerHandle::new(Shared {
         node_id: node.node_id,
         cluster_id: args.cluster_id.to_owned(),
-        listener_name: node.controller_listener_names.first().cloned().unwrap_or_default(),
+        listener_name: listener,
         commands,
         raft,
         publisher,
@@ -128,7 +138,23 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         leader: leader_receiver,
         stop: parking_lot::Mutex::new(Some(stop)),
         ended: ended_receiver,
-    }))
+    });
+    if node.is_controller {
+        let active = ActiveController::new(handle.clone(), runtime.handle().clone(), request_timeout);
+        runtime.spawn(registration::run(handle.clone(), active, registration));
+    }
+    thread::Builder::new().name("controller".to_owned()).spawn(move || {
+        let result = runtime.block_on(run(setup, store));
+        if let Err(reason) = &result {
+            tracing::error!(reason, "The controller failed");
+        }
+        ended.send_replace(Some(result));
+    })?;
+    Ok(handle)
+}
+
+fn millis(ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
 fn rules(args: &StartArgs<'_>, config: &ControllerConfig) -> Rules {
@@ -186,7 +212,7 @@ fn raft_config(args: &StartArgs<'_>, config: &ControllerConfig, seed: u64) -> ra
         bootstrap_servers: servers.map(|(host, port)| Address { host: host.clone(), port: *port }).collect(),
         listeners: listeners.collect(),
         listener_name: listener_name.clone(),
-        can_be_voter: true,
+        can_be_voter: args.node.is_controller,
         election_timeout_ms: config.quorum_election_timeout_ms.into(),
         fetch_timeout_ms: config.quorum_fetch_timeout_ms.into(),
         election_backoff_max_ms: config.quorum_election_backoff_max_ms.into(),

@@ -97,6 +97,9 @@ pub trait MetadataStore {
         metadata_version: i16,
     );
 
+    /// Offset that the next record gets, while this node decides: the store may write records of its own in between.
+    fn end_offset(&self) -> i64;
+
     /// Bytes appended or observed so far, to tell when a snapshot is due.
     fn bytes_written(&self) -> u64;
 

@@ -143,14 +143,23 @@ async fn answers_on_the_wire() {
         body_start: 0,
     };
     // An unknown version of ApiVersions gets version 0, an unknown API no answer.
-    let answer = controller.handle(&header(ApiKey::API_VERSIONS, 99), bytes::Bytes::new()).await.unwrap();
+    let answer = controller
+        .handle("CONTROLLER", &header(ApiKey::API_VERSIONS, 99), bytes::Bytes::new())
+        .await
+        .unwrap();
     assert_eq!(&answer.bytes[..6], [0, 0, 0, 7, 0, 35]);
-    assert!(controller.handle(&header(ApiKey::PRODUCE, 9), bytes::Bytes::new()).await.is_err());
-    assert!(controller.handle(&header(ApiKey::CREATE_TOPICS, 7), bytes::Bytes::new()).await.is_err());
+    assert!(controller.handle("CONTROLLER", &header(ApiKey::PRODUCE, 9), bytes::Bytes::new()).await.is_err());
+    assert!(
+        controller
+            .handle("CONTROLLER", &header(ApiKey::CREATE_TOPICS, 7), bytes::Bytes::new())
+            .await
+            .is_err()
+    );
 
     let mut body = bytes::BytesMut::new();
     create_topics(&["wire"]).encode(&mut body, 7).unwrap();
-    let answer = controller.handle(&header(ApiKey::CREATE_TOPICS, 7), body.freeze()).await.unwrap();
+    let answer =
+        controller.handle("CONTROLLER", &header(ApiKey::CREATE_TOPICS, 7), body.freeze()).await.unwrap();
     let mut bytes = answer.bytes.slice(5..);
     let response = protocol::messages::CreateTopicsResponse::decode(&mut bytes, 7).unwrap();
     // The broker is fenced still.
@@ -163,7 +172,8 @@ async fn answers_on_the_wire() {
         .with_partitions(vec![partition]);
     let request = protocol::messages::DescribeQuorumRequest::default().with_topics(vec![topic]);
     request.encode(&mut body, 2).unwrap();
-    let answer = controller.handle(&header(ApiKey::DESCRIBE_QUORUM, 2), body.freeze()).await.unwrap();
+    let answer =
+        controller.handle("CONTROLLER", &header(ApiKey::DESCRIBE_QUORUM, 2), body.freeze()).await.unwrap();
     let mut bytes = answer.bytes.slice(5..);
     let response = protocol::messages::DescribeQuorumResponse::decode(&mut bytes, 2).unwrap();
     let partition = &response.topics[0].partitions[0];

@@ -168,6 +168,14 @@ impl<L: Log> Node<L> {
         self.role.leader_id(self.config.node_id)
     }
 
+    /// The leader, where known and if it still leads, with its endpoint on the listener of the quorum.
+    pub fn leader(&self) -> Option<(i32, Option<&Endpoint>)> {
+        let leads = matches!(self.role, Role::Leader(_));
+        let id = self.leader_id().filter(|id| leads || *id != self.config.node_id)?;
+        let endpoints = self.endpoints_of_leader(id);
+        Some((id, endpoints.iter().find(|endpoint| endpoint.name == self.config.listener_name)))
+    }
+
     /// Which state the node is in.
     pub fn role(&self) -> RoleName {
         self.role.name()

@@ -36,7 +36,7 @@ pub(super) fn answer(
         let features = FeaturesAnswer { supported: &FEATURES, finalized: &finalized, finalized_epoch };
         put_api_versions(Listener::Controller, version, correlation_id, is_served, &features, &mut out);
     }
-    Ok(Answer { bytes: out.freeze(), committed_offset: -1 })
+    Ok(Answer { bytes: out.freeze(), committed_offset: -1, is_refused: false })
 }
 
 /// Whether the client names itself as it must from version 3 on; an error if the request cannot be read.

@@ -34,7 +34,7 @@ pub(super) async fn answer(
     let partition = match controller.describe_quorum().await {
         None => {
             let code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
-            let leader = *controller.shared().leader.borrow();
+            let leader = controller.shared().leader.borrow().clone();
             PartitionData::default()
                 .with_error_code(code.code())
                 .with_error_message((version >= 2).then(|| StrBytes::from_static_str(code.message())))

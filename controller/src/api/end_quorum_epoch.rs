@@ -4,33 +4,47 @@
 
 use bytes::Bytes;
 use protocol::ErrorCode;
+use protocol::messages::end_quorum_epoch_request::{
+    LeaderEndpoint, PartitionData as AskedPartition, ReplicaInfo, TopicData as AskedTopic,
+};
 use protocol::messages::end_quorum_epoch_response::{NodeEndpoint, PartitionData, TopicData};
-use protocol::messages::{EndQuorumEpochRequest, EndQuorumEpochResponse};
+use protocol::messages::{BrokerId, EndQuorumEpochRequest, EndQuorumEpochResponse};
 use protocol::request::RequestHeader;
-use raft::message::{Request, Response};
-use raft::{Endpoint, ReplicaKey};
+use raft::ReplicaKey;
+use raft::message::{self, Request, Response};
 
-use super::raft::{ask, leader_id, node_endpoints, only_partition, text, topic_name};
+use super::raft::{
+    ask, cluster_id, current_leader, endpoints, leader_id, listeners, node_endpoints, only_partition, text,
+    topic_name,
+};
 use super::{decode, encode};
 use crate::handle::{Answer, ControllerHandle, InvalidRequest};
 
 pub(super) async fn answer(
     controller: &ControllerHandle,
+    listener: &str,
     header: &RequestHeader,
     body: Bytes,
 ) -> Result<Answer, InvalidRequest> {
-    let request: EndQuorumEpochRequest = decode(header, body)?;
+    let version = header.api_version;
     let refuse =
         |code: ErrorCode| encode(header, &EndQuorumEpochResponse::default().with_error_code(code.code()));
-    let Some(partition) = only_partition!(request, topic_name, partition_index) else {
+    let Some(asked) = read_request(version, &decode(header, body)?) else {
         return refuse(ErrorCode::INVALID_REQUEST);
     };
-    let leader_endpoints = request.leader_endpoints.iter().map(|endpoint| Endpoint {
-        name: endpoint.name.to_string(),
-        host: endpoint.host.to_string(),
-        port: endpoint.port,
-    });
-    let candidates = match header.api_version {
+    match ask(controller, listener, Request::EndQuorumEpoch(asked)).await {
+        Ok(Response::EndQuorumEpoch(answer)) => encode(header, &response(version, &answer)),
+        Ok(_) => refuse(ErrorCode::UNKNOWN_SERVER_ERROR),
+        Err(code) => refuse(code),
+    }
+}
+
+pub(super) fn read_request(
+    version: i16,
+    request: &EndQuorumEpochRequest,
+) -> Option<message::EndQuorumEpochRequest> {
+    let partition = only_partition!(request, topic_name, partition_index)?;
+    let candidates = match version {
         0 => partition
             .preferred_successors
             .iter()
@@ -41,29 +55,67 @@ pub(super) async fn answer(
             candidates.map(|key| ReplicaKey::new(key.candidate_id.0, key.candidate_directory_id)).collect()
         }
     };
-    let asked = raft::message::EndQuorumEpochRequest {
+    Some(message::EndQuorumEpochRequest {
         cluster_id: text(&request.cluster_id),
         leader_id: partition.leader_id.0,
         leader_epoch: partition.leader_epoch,
-        leader_endpoints: leader_endpoints.collect(),
+        leader_endpoints: endpoints!(request.leader_endpoints),
         preferred_candidates: candidates,
-    };
-    match ask(controller, Request::EndQuorumEpoch(asked)).await {
-        Ok(Response::EndQuorumEpoch(answer)) if answer.top_level_error.is_error() => {
-            refuse(answer.top_level_error)
-        }
-        Ok(Response::EndQuorumEpoch(answer)) => {
-            let partition = PartitionData::default()
-                .with_error_code(answer.error.code())
-                .with_leader_id(leader_id(&answer.leader))
-                .with_leader_epoch(answer.leader.epoch);
-            let topic = TopicData::default().with_topic_name(topic_name()).with_partitions(vec![partition]);
-            let response = EndQuorumEpochResponse::default()
-                .with_topics(vec![topic])
-                .with_node_endpoints(node_endpoints!(NodeEndpoint, &answer.leader, 1, header.api_version));
-            encode(header, &response)
-        }
-        Ok(_) => refuse(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refuse(code),
+    })
+}
+
+pub(super) fn response(version: i16, answer: &message::QuorumEpochResponse) -> EndQuorumEpochResponse {
+    if answer.top_level_error.is_error() {
+        return EndQuorumEpochResponse::default().with_error_code(answer.top_level_error.code());
     }
+    let partition = PartitionData::default()
+        .with_error_code(answer.error.code())
+        .with_leader_id(leader_id(&answer.leader))
+        .with_leader_epoch(answer.leader.epoch);
+    let topic = TopicData::default().with_topic_name(topic_name()).with_partitions(vec![partition]);
+    EndQuorumEpochResponse::default().with_topics(vec![topic]).with_node_endpoints(node_endpoints!(
+        NodeEndpoint,
+        &answer.leader,
+        1,
+        version
+    ))
+}
+
+/// The request as this node sends it.
+pub(crate) fn request(version: i16, asked: &message::EndQuorumEpochRequest) -> EndQuorumEpochRequest {
+    let mut partition = AskedPartition::default()
+        .with_leader_id(BrokerId(asked.leader_id))
+        .with_leader_epoch(asked.leader_epoch);
+    let mut request = EndQuorumEpochRequest::default().with_cluster_id(cluster_id(&asked.cluster_id));
+    if version >= 1 {
+        let candidates = asked.preferred_candidates.iter().map(|candidate| {
+            ReplicaInfo::default()
+                .with_candidate_id(BrokerId(candidate.id))
+                .with_candidate_directory_id(candidate.directory_or_zero())
+        });
+        partition.preferred_candidates = candidates.collect();
+        request.leader_endpoints = listeners!(LeaderEndpoint, asked.leader_endpoints);
+    } else {
+        partition.preferred_successors =
+            asked.preferred_candidates.iter().map(|candidate| candidate.id).collect();
+    }
+    request.with_topics(vec![
+        AskedTopic::default().with_topic_name(topic_name()).with_partitions(vec![partition]),
+    ])
+}
+
+/// What an answer says; nothing if it is not about the metadata partition.
+pub(crate) fn read_response(
+    listener: &str,
+    answer: &EndQuorumEpochResponse,
+) -> Option<message::QuorumEpochResponse> {
+    let top_level_error = ErrorCode(answer.error_code);
+    if top_level_error.is_error() {
+        let leader = message::CurrentLeader::default();
+        return Some(message::QuorumEpochResponse { top_level_error, error: ErrorCode::NONE, leader });
+    }
+    let partition = only_partition!(answer, topic_name, partition_index)?;
+    let leader =
+        current_leader!(listener, partition.leader_id, partition.leader_epoch, answer.node_endpoints);
+    Some(message::QuorumEpochResponse { top_level_error, error: ErrorCode(partition.error_code), leader })
 }

@@ -15,6 +15,7 @@ use crate::handle::{Answer, ControllerHandle, InvalidRequest};
 
 pub(super) async fn answer(
     controller: &ControllerHandle,
+    listener: &str,
     header: &RequestHeader,
     body: Bytes,
 ) -> Result<Answer, InvalidRequest> {
@@ -33,11 +34,16 @@ pub(super) async fn answer(
     }
     let answer = match key {
         ApiKey::DESCRIBE_QUORUM => super::describe_quorum::answer(controller, &inner, inner_body).await,
-        ApiKey::ADD_RAFT_VOTER => super::raft_voters::add(controller, &inner, inner_body).await,
-        ApiKey::REMOVE_RAFT_VOTER => super::raft_voters::remove(controller, &inner, inner_body).await,
+        ApiKey::ADD_RAFT_VOTER => super::raft_voters::add(controller, listener, &inner, inner_body).await,
+        ApiKey::REMOVE_RAFT_VOTER => {
+            super::raft_voters::remove(controller, listener, &inner, inner_body).await
+        }
         _ => handle_decided(controller, &inner, inner_body).await,
     };
     let Ok(answer) = answer else { return refuse(ErrorCode::UNSUPPORTED_VERSION) };
+    if answer.is_refused {
+        return refuse(ErrorCode::NOT_CONTROLLER);
+    }
     let response = EnvelopeResponse::default().with_response_data(Some(answer.bytes));
     Ok(Answer { committed_offset: answer.committed_offset, ..encode(header, &response)? })
 }

@@ -2,6 +2,7 @@
 
 use protocol::messages::{BrokerId, TopicName};
 use protocol::{ErrorCode, StrBytes};
+use raft::Endpoint;
 use raft::message::{CurrentLeader, Request, Response};
 
 use crate::handle::ControllerHandle;
@@ -10,7 +11,7 @@ use crate::handle::ControllerHandle;
 pub(super) const TOPIC: &str = "__cluster_metadata";
 
 /// Name of the topic, for answers.
-pub(super) fn topic_name() -> TopicName {
+pub(crate) fn topic_name() -> TopicName {
     TopicName(StrBytes::from_static_str(TOPIC))
 }
 
@@ -54,9 +55,59 @@ macro_rules! node_endpoints {
     }};
 }
 
-pub(super) use {node_endpoints, only_partition};
+/// What an answer says of the leader; the endpoint is the one for `listener`, on which it was asked.
+macro_rules! current_leader {
+    ($listener:expr, $id:expr, $epoch:expr, $endpoints:expr) => {{
+        let id = Some($id.0).filter(|id| *id >= 0);
+        let endpoint = $endpoints.iter().find(|endpoint| Some(endpoint.node_id.0) == id);
+        let endpoint = endpoint
+            .and_then(|endpoint| $crate::api::raft::endpoint($listener, &endpoint.host, endpoint.port));
+        raft::message::CurrentLeader { id, epoch: $epoch, endpoint }
+    }};
+}
+
+/// The endpoints of a leader or voter that a request names.
+macro_rules! endpoints {
+    ($listeners:expr) => {{
+        let endpoints = $listeners.iter().map(|listener| raft::Endpoint {
+            name: listener.name.to_string(),
+            host: listener.host.to_string(),
+            port: listener.port,
+        });
+        endpoints.collect()
+    }};
+}
+
+/// Endpoints as the type of one request.
+macro_rules! listeners {
+    ($type:ty, $endpoints:expr) => {{
+        let listeners = $endpoints.iter().map(|endpoint: &raft::Endpoint| {
+            <$type>::default()
+                .with_name(protocol::StrBytes::from_string(endpoint.name.clone()))
+                .with_host(protocol::StrBytes::from_string(endpoint.host.clone()))
+                .with_port(endpoint.port)
+        });
+        listeners.collect()
+    }};
+}
+
+pub(super) use {current_leader, endpoints, listeners, node_endpoints, only_partition};
+
+/// Where a leader is reached; nothing if the port is none.
+pub(super) fn endpoint(listener: &str, host: &StrBytes, port: impl TryInto<u16>) -> Option<Endpoint> {
+    Some(Endpoint { name: listener.to_owned(), host: host.to_string(), port: port.try_into().ok()? })
+}
+
+/// The cluster id for the wire.
+pub(super) fn cluster_id(id: &Option<String>) -> Option<StrBytes> {
+    id.clone().map(StrBytes::from_string)
+}
 
 /// Asks the Raft node; `Err` if it has stopped.
-pub(super) async fn ask(controller: &ControllerHandle, request: Request) -> Result<Response, ErrorCode> {
-    controller.raft(request).await.ok_or(ErrorCode::BROKER_NOT_AVAILABLE)
+pub(super) async fn ask(
+    controller: &ControllerHandle,
+    listener: &str,
+    request: Request,
+) -> Result<Response, ErrorCode> {
+    controller.raft(listener, request).await.ok_or(ErrorCode::BROKER_NOT_AVAILABLE)
 }

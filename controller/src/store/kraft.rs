@@ -13,13 +13,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use metadata::image::Provenance;
 use protocol::records::Record;
-use raft::{Effect, Input, Log as _, Node, OffsetAndEpoch, QuorumState, SendError};
+use raft::{Effect, Input, Log as _, Node, OffsetAndEpoch, QuorumState};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent};
 use crate::controller::LeaderAndEpoch;
 use crate::kraft_log::KraftLog;
 use crate::metrics::{Metrics, RaftSnapshot};
+use crate::raft_peers::RaftPeers;
 use crate::snapshot_file::{self, Header};
 
 /// Bytes read from the log at a time.
@@ -28,6 +29,9 @@ const READ_BYTES: usize = 1 << 20;
 /// The most bytes that a record adds to its value, and a batch to its records.
 const RECORD_OVERHEAD_MAX: usize = 24;
 const BATCH_OVERHEAD: usize = 61;
+
+/// How long a stop waits for peers to hear of it.
+const LEAVE_MS: i64 = 1_000;
 
 /// What others ask of the Raft node.
 #[derive(Debug)]
@@ -48,6 +52,7 @@ pub(crate) enum RaftCommand {
 /// A Raft node with its surroundings.
 pub(crate) struct KraftStore {
     node: Node<KraftLog>,
+    peers: RaftPeers,
     inbox: mpsc::Receiver<RaftCommand>,
     leader: watch::Sender<LeaderAndEpoch>,
     now_ms: fn() -> i64,
@@ -64,6 +69,8 @@ pub(crate) struct KraftStore {
     metrics: Arc<Metrics>,
     /// Since when there is no leader.
     leaderless_since: Option<Instant>,
+    /// When a stop ends although peers have not answered.
+    leave_by: Option<i64>,
 }
 
 /// Reads the `quorum-state` file of the log in `dir`; `None` if there is none.
@@ -80,13 +87,15 @@ pub(crate) fn read_quorum_state(dir: &Path) -> io::Result<Option<QuorumState>> {
 }
 
 impl KraftStore {
-    /// Starts the Raft node on its log; elects itself at once if it is the only voter.
+    /// Starts the Raft node on its log; elects itself at once if it is the only voter. To be called within the
+    /// runtime that carries the connections to the peers.
     ///
     /// # Errors
     /// A log that cannot be used.
     pub(crate) fn start(
         config: raft::Config,
         log: KraftLog,
+        peers: RaftPeers,
         inbox: mpsc::Receiver<RaftCommand>,
         leader: watch::Sender<LeaderAndEpoch>,
         now_ms: fn() -> i64,
@@ -98,6 +107,7 @@ impl KraftStore {
             Node::start(config, log, quorum_state, now_ms()).map_err(|error| error.to_string())?;
         let mut store = Self {
             node,
+            peers,
             inbox,
             leader,
             now_ms,
@@ -111,6 +121,7 @@ impl KraftStore {
             bytes_written: 0,
             metrics,
             leaderless_since,
+            leave_by: None,
         };
         store.perform(effects);
         Ok(store)
@@ -121,16 +132,15 @@ impl KraftStore {
         self.perform(effects);
     }
 
-    /// Carries out effects, and those that follow from them, in order.
+    /// Carries out effects in order.
     fn perform(&mut self, effects: Vec<Effect>) {
         let mut left = VecDeque::from(effects);
         while let Some(effect) = left.pop_front() {
-            match self.perform_one(effect, &left) {
-                Ok(None) => {}
-                Ok(Some(input)) => left.extend(self.node.step(input, (self.now_ms)())),
-                Err(reason) => self.events.push_back(StoreEvent::Failed(reason)),
+            if let Err(reason) = self.perform_one(effect, &left) {
+                self.events.push_back(StoreEvent::Failed(reason));
             }
         }
+        self.tell_leader();
         self.show();
     }
 
@@ -148,17 +158,15 @@ impl KraftStore {
         self.metrics.set_raft(raft);
     }
 
-    /// Carries out one effect; an input that results from it is stepped after the effects that are left.
-    fn perform_one(&mut self, effect: Effect, left: &VecDeque<Effect>) -> Result<Option<Input>, String> {
+    fn perform_one(&mut self, effect: Effect, left: &VecDeque<Effect>) -> Result<(), String> {
         match effect {
             Effect::PersistQuorumState(_) if is_superseded(left) => {}
             Effect::PersistQuorumState(state) => {
                 self.node.log().write_quorum_state(&state.encode()).map_err(|error| error.to_string())?;
             }
-            // Peers are reached once nodes have a network; until then nobody answers.
-            Effect::Send { id, .. } => {
+            Effect::Send { id, to, address, request } => {
                 self.sync()?;
-                return Ok(Some(Input::Response { id, result: Err(SendError::Disconnected) }));
+                self.peers.send(id, to, address, request);
             }
             Effect::Reply { id, response } => {
                 self.sync()?;
@@ -180,7 +188,6 @@ impl KraftStore {
                 if self.leading.is_some_and(|leading| leading != epoch || leader_id.is_none()) {
                     self.stop_leading();
                 }
-                self.leader.send_replace(LeaderAndEpoch { leader_id, epoch });
             }
             Effect::HighWatermark(offset) => self.on_high_watermark(offset)?,
             Effect::Leading { epoch } => {
@@ -190,18 +197,39 @@ impl KraftStore {
             }
             Effect::LoadSnapshot(id) => self.load_snapshot(id)?,
             Effect::ShutdownComplete => {
-                self.node.log_mut().close().map_err(|error| error.to_string())?;
-                self.events.push_back(StoreEvent::Stopped);
+                let left = self.leave();
+                self.events.push_back(left);
             }
             // Never asked for here.
             Effect::Upgraded { .. } => {}
             Effect::Fault(fault) => return Err(fault.to_string()),
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// Tells who leads, and where it is reached, if that changed.
+    fn tell_leader(&mut self) {
+        let (leader_id, endpoint) = match self.node.leader() {
+            Some((id, endpoint)) => (Some(id), endpoint.map(|endpoint| endpoint.address())),
+            None => (None, None),
+        };
+        let news = LeaderAndEpoch { leader_id, epoch: self.node.epoch(), address: endpoint };
+        self.leader.send_if_modified(|known| {
+            let changed = *known != news;
+            *known = news;
+            changed
+        });
     }
 
     fn sync(&mut self) -> Result<(), String> {
         self.node.log_mut().sync().map_err(|error| error.to_string())
+    }
+
+    fn leave(&mut self) -> StoreEvent {
+        match self.node.log_mut().close() {
+            Ok(()) => StoreEvent::Stopped,
+            Err(error) => StoreEvent::Failed(error.to_string()),
+        }
     }
 
     fn stop_leading(&mut self) {
@@ -318,6 +346,10 @@ impl MetadataStore for KraftStore {
             }
             encoded.push(values);
         }
+        if self.queued.is_empty() {
+            // Raft may have written control records meanwhile.
+            self.queued_end = self.node.log().log_end_offset();
+        }
         for values in encoded {
             self.queued_end += values.len() as i64;
             self.bytes_written += values.iter().map(|value| value.len() as u64).sum::<u64>();
@@ -350,10 +382,15 @@ impl MetadataStore for KraftStore {
                 }
                 return event;
             }
-            let deadline = self.node.next_deadline();
+            let deadline = self.node.next_deadline().into_iter().chain(self.leave_by).min();
             let now_ms = (self.now_ms)();
+            if self.leave_by.is_some_and(|at| at <= now_ms) {
+                self.leave_by = None;
+                return self.leave();
+            }
             tokio::select! {
                 biased;
+                (id, result) = self.peers.next() => self.step(Input::Response { id, result }),
                 Some(command) = self.inbox.recv() => self.on_command(command),
                 () = Self::wait_for_tick(deadline, now_ms) => self.step(Input::Tick),
             }
@@ -386,6 +423,10 @@ impl MetadataStore for KraftStore {
         }
     }
 
+    fn end_offset(&self) -> i64 {
+        if self.queued.is_empty() { self.node.log().log_end_offset() } else { self.queued_end }
+    }
+
     fn bytes_written(&self) -> u64 {
         self.bytes_written
     }
@@ -396,6 +437,7 @@ impl MetadataStore for KraftStore {
 
     fn shutdown(&mut self) {
         self.flush();
+        self.leave_by = Some((self.now_ms)() + LEAVE_MS);
         self.step(Input::Shutdown);
     }
 }

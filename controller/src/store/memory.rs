@@ -56,6 +56,10 @@ impl MetadataStore for MemoryStore {
 
     fn write_snapshot(&mut self, _end: i64, _timestamp: i64, _records: &[Record], _metadata_version: i16) {}
 
+    fn end_offset(&self) -> i64 {
+        self.next_offset
+    }
+
     fn bytes_written(&self) -> u64 {
         0
     }
