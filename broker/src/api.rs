@@ -217,7 +217,9 @@ impl Call {
             ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle, out),
             ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle, out),
             ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle, out),
-            _ => forward::to_controller(self.place(), self.ctx, self.frame, self.charge),
+            _ => {
+                forward::to_controller(self.place(), self.ctx, self.client.peer.ip(), self.frame, self.charge)
+            }
         }
     }
 

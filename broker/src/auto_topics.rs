@@ -1,16 +1,16 @@
 //! Topics that the broker asks the controller for: those of clients that name a missing topic, and its own.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse, TopicName};
+use protocol::messages::{CreateTopicsRequest, TopicName};
 use protocol::{ErrorCode, StrBytes};
 
 use crate::context::Context;
-use crate::controller_channel::send;
+use crate::controller_channel::{Origin, send};
 use crate::metadata_cache::{GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC};
 
-const CREATE_TOPICS: i16 = 19;
 const CREATE_TOPICS_VERSION: i16 = 7;
 /// Longest topic name: a folder name holds it, a dash and a partition number.
 const MAX_NAME: usize = 249;
@@ -24,10 +24,10 @@ pub(crate) fn is_valid_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// Creates the topics that have valid names and waits until this broker can serve them.
+/// Creates the topics that have valid names, for `client`, and waits until this broker can serve them.
 ///
 /// Topics that cannot be created stay missing; the reason is logged, and the client sees the topic missing.
-pub(crate) async fn create(ctx: &Arc<Context>, names: &[String]) {
+pub(crate) async fn create(ctx: &Arc<Context>, client: IpAddr, names: &[String]) {
     let topics: Vec<_> = names.iter().filter(|n| is_valid_name(n)).map(|n| creatable(ctx, n)).collect();
     if topics.is_empty() {
         return;
@@ -35,13 +35,8 @@ pub(crate) async fn create(ctx: &Arc<Context>, names: &[String]) {
     let request =
         CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(ctx.settings().request_timeout_ms);
     let client_id = ctx.config.node_id.to_string();
-    let sent = send::<_, CreateTopicsResponse>(
-        &*ctx.controller,
-        CREATE_TOPICS,
-        CREATE_TOPICS_VERSION,
-        &client_id,
-        &request,
-    );
+    let origin = Origin::Client(client);
+    let sent = send(&*ctx.controller, origin, CREATE_TOPICS_VERSION, &client_id, &request);
     match sent.await {
         Ok((response, committed_offset)) => {
             for topic in response.topics {

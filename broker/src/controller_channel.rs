@@ -4,11 +4,12 @@
 //! network look the same, and so that an admin request is forwarded as the very bytes that the client sent.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
-use protocol::messages::{RequestHeader, ResponseHeader};
-use protocol::{Decodable, Encodable, ErrorCode, HeaderVersion, StrBytes};
+use protocol::request::{RequestHeader, parse_response_header};
+use protocol::{Encodable, ErrorCode, Request, guard};
 
 /// The answer of the controller.
 #[derive(Clone, Debug)]
@@ -28,10 +29,19 @@ pub struct ControllerUnavailable;
 pub type ControllerCall =
     Pin<Box<dyn Future<Output = Result<ControllerAnswer, ControllerUnavailable>> + Send>>;
 
-/// A way to the active controller.
+/// For whom a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// For the broker itself: registration, heartbeats and the like.
+    Broker,
+    /// For a client at this address: the controller is told so (Envelope, KIP-590).
+    Client(IpAddr),
+}
+
+/// A way to the active controller, which it finds by itself, and again when there is a new one.
 pub trait ControllerChannel: Send + Sync + 'static {
     /// Sends one request, header and body.
-    fn call(&self, request: Bytes) -> ControllerCall;
+    fn call(&self, origin: Origin, request: Bytes) -> ControllerCall;
 }
 
 /// Why a typed call has no response.
@@ -53,29 +63,23 @@ impl CallError {
     }
 }
 
-/// Sends a request of this broker's own and decodes the answer. Returns the committed offset beside it.
-pub(crate) async fn send<Req, Res>(
+/// Sends a request that was made here and decodes the answer. Returns the committed offset beside it.
+pub(crate) async fn send<Req>(
     channel: &dyn ControllerChannel,
-    api_key: i16,
+    origin: Origin,
     version: i16,
     client_id: &str,
     request: &Req,
-) -> Result<(Res, i64), CallError>
+) -> Result<(Req::Response, i64), CallError>
 where
-    Req: Encodable + HeaderVersion,
-    Res: Decodable + HeaderVersion,
+    Req: Request + Encodable,
 {
     let malformed = |e: &dyn std::fmt::Display| CallError::Malformed(e.to_string());
-    let header = RequestHeader::default()
-        .with_request_api_key(api_key)
-        .with_request_api_version(version)
-        .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
     let mut bytes = BytesMut::new();
-    header.encode(&mut bytes, Req::header_version(version)).map_err(|e| malformed(&e))?;
+    RequestHeader::put(Req::KEY, version, 0, Some(client_id), &mut bytes);
     request.encode(&mut bytes, version).map_err(|e| malformed(&e))?;
-    let answer = channel.call(bytes.freeze()).await?;
-    let mut response = answer.response;
-    ResponseHeader::decode(&mut response, Res::header_version(version)).map_err(|e| malformed(&e))?;
-    let decoded = Res::decode(&mut response, version).map_err(|e| malformed(&e))?;
-    Ok((decoded, answer.committed_offset))
+    let answer = channel.call(origin, bytes.freeze()).await?;
+    let (_, start) = parse_response_header(Req::KEY, version, &answer.response).map_err(|e| malformed(&e))?;
+    let decoded = guard::decode_response::<Req>(version, answer.response.slice(start..));
+    Ok((decoded.map_err(|e| malformed(&e))?, answer.committed_offset))
 }

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::ErrorCode;
 use protocol::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
-use protocol::messages::{AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerId};
-use protocol::{ErrorCode, messages};
+use protocol::messages::{AssignReplicasToDirsRequest, BrokerId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::context::Context;
-use crate::controller_channel::send;
+use crate::controller_channel::{Origin, send};
 use crate::replica::manager::DirAssignment;
 
 /// Kafka's limit of replicas in one request (`AssignReplicasToDirsRequest.MAX_ASSIGNMENTS_PER_REQUEST`).
@@ -52,8 +52,7 @@ pub(crate) async fn run(
 async fn report(ctx: &Context, batch: &[DirAssignment]) -> Result<(), String> {
     let client_id = ctx.config.node_id.to_string();
     let request = request(ctx.config.node_id, ctx.lifecycle.epoch(), batch);
-    let key = messages::ApiKey::AssignReplicasToDirs as i16;
-    let sent = send::<_, AssignReplicasToDirsResponse>(&*ctx.controller, key, 0, &client_id, &request);
+    let sent = send(&*ctx.controller, Origin::Broker, 0, &client_id, &request);
     let (response, _) = sent.await.map_err(|e| e.to_string())?;
     match ErrorCode(response.error_code) {
         // A cluster of an old metadata version does not keep directories.

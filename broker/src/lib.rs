@@ -37,7 +37,9 @@ mod wire;
 pub use applier::MetadataSource;
 pub use bounds::{Capacity, bounds, memory_budget};
 pub use broker::{BoundListeners, Broker, LockedDir, StartError};
-pub use controller_channel::{ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable};
+pub use controller_channel::{
+    ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable, Origin,
+};
 pub use lifecycle::RegistrationError;
 pub use metrics::{ApiSnapshot, BUCKETS_MS, ConnectionCounts, Flow, FlowCounts};
 pub use probe::{DirSnapshot, PartitionSnapshot, Probe, Snapshot, Stage};

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use metadata::image::MetadataImage;
 use parking_lot::Mutex;
 use protocol::messages::broker_registration_request::{Feature, Listener};
 use protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerId, BrokerRegistrationRequest,
-    BrokerRegistrationResponse,
 };
 use protocol::{ErrorCode, StrBytes, features};
 use tokio::time::Instant;
@@ -21,13 +21,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::config::{BrokerConfig, BrokerSettings};
-use crate::controller_channel::{CallError, ControllerChannel, send};
+use crate::controller_channel::{CallError, ControllerChannel, Origin, send};
 use crate::metadata_cache::MetadataCache;
 use crate::replica::manager::ReplicaManager;
 
-const BROKER_REGISTRATION: i16 = 62;
 const BROKER_REGISTRATION_VERSION: i16 = 4;
-const BROKER_HEARTBEAT: i16 = 63;
 const BROKER_HEARTBEAT_VERSION: i16 = 1;
 /// First pause before a registration or heartbeat is tried again; doubles up to the heartbeat interval.
 const RETRY_MIN: Duration = Duration::from_millis(10);
@@ -83,14 +81,8 @@ impl Lifecycle {
         let deadline = Instant::now() + timeout;
         let mut pause = RETRY_MIN;
         loop {
-            let sent = send::<_, BrokerRegistrationResponse>(
-                &*channel,
-                BROKER_REGISTRATION,
-                BROKER_REGISTRATION_VERSION,
-                &client_id,
-                &request,
-            );
-            match sent.await {
+            let version = BROKER_REGISTRATION_VERSION;
+            match send(&*channel, Origin::Broker, version, &client_id, &request).await {
                 Ok((response, committed_offset)) if response.error_code == 0 => {
                     return Ok(Self {
                         channel,
@@ -98,7 +90,8 @@ impl Lifecycle {
                         replicas,
                         node_id: config.node_id,
                         epoch: AtomicI64::new(response.broker_epoch),
-                        registered_at: committed_offset,
+                        // The epoch is the offset of the registration; all that another node tells of it.
+                        registered_at: committed_offset.max(response.broker_epoch),
                         interval,
                         heard_at: Mutex::new(Instant::now()),
                     });
@@ -141,8 +134,8 @@ impl Lifecycle {
         let mut pause = RETRY_MIN;
         loop {
             match self.heartbeat(false, false).await {
-                Ok((response, offset)) if response.error_code == 0 && !response.is_fenced => {
-                    self.metadata.wait_for(offset).await;
+                Ok((response, _)) if response.error_code == 0 && !response.is_fenced => {
+                    self.metadata.wait_until(|image| is_live(image, self.node_id)).await;
                     return;
                 }
                 Ok(_) => {}
@@ -200,13 +193,17 @@ impl Lifecycle {
             .with_want_shut_down(want_shut_down)
             .with_offline_log_dirs(self.replicas.offline_dirs());
         let client_id = self.node_id.to_string();
-        let answer: Result<(BrokerHeartbeatResponse, i64), _> =
-            send(&*self.channel, BROKER_HEARTBEAT, BROKER_HEARTBEAT_VERSION, &client_id, &request).await;
+        let version = BROKER_HEARTBEAT_VERSION;
+        let answer = send(&*self.channel, Origin::Broker, version, &client_id, &request).await;
         if answer.as_ref().is_ok_and(|(response, _)| response.error_code == 0) {
             *self.heard_at.lock() = Instant::now();
         }
         answer
     }
+}
+
+fn is_live(image: &MetadataImage, node_id: i32) -> bool {
+    image.cluster.broker(node_id).is_some_and(|broker| !broker.fenced)
 }
 
 fn registration(

@@ -68,6 +68,12 @@ impl MetadataCache {
         let _ = self.applied.subscribe().wait_for(|applied| *applied >= offset).await;
     }
 
+    /// Waits until the applied image is as `is_so` wants it.
+    pub(crate) async fn wait_until(&self, is_so: impl Fn(&MetadataImage) -> bool) {
+        // The sender lives as long as `self`, so the only outcome is that the image is so.
+        let _ = self.applied.subscribe().wait_for(|_| is_so(&self.image.load())).await;
+    }
+
     /// The leader of a partition named by topic name or id.
     pub(crate) fn leader_of(
         &self,

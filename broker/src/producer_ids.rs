@@ -1,13 +1,11 @@
 //! Producer ids, given out of blocks of a thousand that the controller grants (KIP-730).
 
 use protocol::ErrorCode;
-use protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse, BrokerId};
+use protocol::messages::{AllocateProducerIdsRequest, BrokerId};
 use tokio::sync::Mutex;
 
 use crate::context::Context;
-use crate::controller_channel::send;
-
-const ALLOCATE_PRODUCER_IDS: i16 = 67;
+use crate::controller_channel::{Origin, send};
 
 #[derive(Default)]
 struct Block {
@@ -40,13 +38,7 @@ async fn allocate(ctx: &Context) -> Result<Block, ErrorCode> {
         .with_broker_id(BrokerId(ctx.config.node_id))
         .with_broker_epoch(ctx.lifecycle.epoch());
     let client_id = ctx.config.node_id.to_string();
-    let sent = send::<_, AllocateProducerIdsResponse>(
-        &*ctx.controller,
-        ALLOCATE_PRODUCER_IDS,
-        0,
-        &client_id,
-        &request,
-    );
+    let sent = send(&*ctx.controller, Origin::Broker, 0, &client_id, &request);
     match sent.await {
         Ok((response, _)) if response.error_code == 0 && response.producer_id_len > 0 => {
             let next = response.producer_id_start.0;

@@ -13,16 +13,15 @@ use protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 };
-use protocol::versions::ApiKey;
 
 use crate::api::Client;
 use crate::api::alter_configs::{reassemble, screen_incremental, screen_legacy};
 use crate::context::Context;
-use crate::controller_channel::send;
+use crate::controller_channel::{Origin, send};
 
 /// The two requests differ in their types alone.
 macro_rules! alter {
-    ($(#[$doc:meta])* $name:ident, $key:expr, $screen:ident, $request:ty, $response:ty, $result:ty) => {
+    ($(#[$doc:meta])* $name:ident, $screen:ident, $request:ty, $response:ty, $result:ty) => {
         $(#[$doc])*
         pub(crate) async fn $name(ctx: Arc<Context>, client: Client, request: $request) -> $response {
             let image = ctx.metadata.image();
@@ -33,8 +32,9 @@ macro_rules! alter {
             let mut refused = screened.iter().map(Option::is_some);
             rest.resources.retain(|_| !refused.next().unwrap_or_default());
             let mut decided = BTreeMap::new();
+            let origin = Origin::Client(client.peer.ip());
             if !rest.resources.is_empty() {
-                match send::<_, $response>(&*ctx.controller, $key, client.version, &client.client_id, &rest).await {
+                match send(&*ctx.controller, origin, client.version, &client.client_id, &rest).await {
                     Ok((response, committed_offset)) => {
                         ctx.metadata.wait_for(committed_offset).await;
                         decided.extend(response.responses.into_iter().map(|r| {
@@ -65,7 +65,6 @@ macro_rules! alter {
 alter!(
     /// Answers IncrementalAlterConfigs, which changes the keys that it names.
     incremental,
-    ApiKey::INCREMENTAL_ALTER_CONFIGS,
     screen_incremental,
     IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
@@ -75,7 +74,6 @@ alter!(
 alter!(
     /// Answers AlterConfigs, which replaces all that a resource has set.
     legacy,
-    ApiKey::ALTER_CONFIGS,
     screen_legacy,
     AlterConfigsRequest,
     AlterConfigsResponse,

@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     let keys = if client.version >= 4 { request.coordinator_keys.clone() } else { vec![request.key.clone()] };
     let known_type = request.key_type == GROUP;
     if known_type && ctx.metadata.image().topics.by_name(GROUP_METADATA_TOPIC).is_none() {
-        auto_topics::create(&ctx, &[GROUP_METADATA_TOPIC.to_owned()]).await;
+        auto_topics::create(&ctx, client.peer.ip(), &[GROUP_METADATA_TOPIC.to_owned()]).await;
     }
     let find = |key: &StrBytes| match request.key_type {
         GROUP => find_group(&ctx, &client, key),

@@ -3,6 +3,7 @@
 //! The answer goes to the client only after this broker has applied what the request changed, so that a client
 //! that was told of a new topic can use it here at once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,11 +11,18 @@ use net::{Charge, Outbox, Outcome};
 
 use crate::api::Place;
 use crate::context::Context;
+use crate::controller_channel::Origin;
 
 /// Forwards a whole frame; closes the connection when no controller can be reached.
-pub(crate) fn to_controller(place: Place, ctx: Arc<Context>, frame: Bytes, charge: Charge) -> Outcome {
+pub(crate) fn to_controller(
+    place: Place,
+    ctx: Arc<Context>,
+    client: IpAddr,
+    frame: Bytes,
+    charge: Charge,
+) -> Outcome {
     Outcome::Exclusive(Box::pin(async move {
-        let answer = match ctx.controller.call(frame).await {
+        let answer = match ctx.controller.call(Origin::Client(client), frame).await {
             Ok(answer) => answer,
             Err(e) => {
                 tracing::warn!("request {} could not be forwarded: {e}", place.correlation_id);

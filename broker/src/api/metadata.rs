@@ -52,7 +52,7 @@ pub(crate) async fn handle(ctx: Arc<Context>, client: Client, request: MetadataR
             .map(|name| name.to_string())
             .collect();
         if !missing.is_empty() && ctx.settings().auto_create_topics_enable {
-            auto_topics::create(&ctx, &missing).await;
+            auto_topics::create(&ctx, client.peer.ip(), &missing).await;
         }
     }
     let image = ctx.metadata.image();

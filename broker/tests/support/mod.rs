@@ -13,7 +13,7 @@ use metadata::image::MetadataImage;
 use minikafka_broker::config::{BrokerConfig, ListenerConfig};
 use minikafka_broker::{
     BoundListeners, Broker, ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable,
-    LockedDir, MetadataSource, Probe,
+    LockedDir, MetadataSource, Origin, Probe,
 };
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -153,7 +153,7 @@ fn register(registration: &BrokerRegistrationRequest) -> Record {
 struct Channel(Arc<TestController>);
 
 impl ControllerChannel for Channel {
-    fn call(&self, request: Bytes) -> ControllerCall {
+    fn call(&self, _origin: Origin, request: Bytes) -> ControllerCall {
         if self.0.is_silent.load(Ordering::Relaxed) {
             return Box::pin(async { Err(ControllerUnavailable) });
         }
