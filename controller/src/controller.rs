@@ -391,7 +391,12 @@ impl<S: MetadataStore> Controller<S> {
         active.tip.set_kraft_version(rules.kraft_version);
         active.tip.skip(end_offset - 1, active.epoch, now_ms);
         let deltas = active.tip.publish();
-        active.pending.push_back(Pending { last_offset: end_offset - 1, deltas, answer: None, appended_at: None });
+        active.pending.push_back(Pending {
+            last_offset: end_offset - 1,
+            deltas,
+            answer: None,
+            appended_at: None,
+        });
     }
 
     /// Publishes and answers what lies below `high_watermark`.

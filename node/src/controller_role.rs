@@ -1,10 +1,13 @@
-//! The controller's place in a node: its listener, and the way from the broker of the same process.
+//! The controller's place in a node: its listener, and the way from the broker to the active controller.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use broker::{ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable, MetadataSource};
+use broker::{
+    ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable, MetadataSource, Origin,
+};
 use bytes::Bytes;
-use controller::{ControllerHandle, Subscription};
+use controller::{ActiveController, ControllerHandle, Subscription};
 use metadata::MetadataDelta;
 use net::{ConnectionInfo, MemoryBudget, Outbox, Outcome, Purpose, Service};
 use protocol::guard;
@@ -19,11 +22,14 @@ pub(crate) struct ControllerService {
 }
 
 impl Service for ControllerService {
-    type Session = ();
+    /// Name of the listener.
+    type Session = Arc<str>;
 
-    fn open(&self, _info: &ConnectionInfo) {}
+    fn open(&self, info: &ConnectionInfo) -> Arc<str> {
+        info.listener.clone()
+    }
 
-    fn call(&self, _session: &mut (), frame: &mut [u8], out: &mut Outbox) -> Outcome {
+    fn call(&self, listener: &mut Arc<str>, frame: &mut [u8], out: &mut Outbox) -> Outcome {
         let Ok(header) = RequestHeader::parse(frame) else {
             return Outcome::Close("undecodable request header".to_owned());
         };
@@ -41,9 +47,9 @@ impl Service for ControllerService {
             return Outcome::Starved;
         };
         let body = Bytes::copy_from_slice(body);
-        let handle = self.handle.clone();
+        let (handle, listener) = (self.handle.clone(), listener.clone());
         Outcome::Exclusive(Box::pin(async move {
-            let answer = handle.handle(&header, body).await;
+            let answer = handle.handle(&listener, &header, body).await;
             drop(charge);
             match answer {
                 Ok(answer) => {
@@ -66,36 +72,31 @@ fn push_frame(out: &mut Outbox, bytes: &[u8]) {
     out.end_frame(mark);
 }
 
-/// The way from the broker to the controller of the same process: no socket in between.
-pub(crate) struct LocalController {
-    pub(crate) handle: ControllerHandle,
-    pub(crate) node_id: i32,
+/// The way from the broker to the active controller.
+pub(crate) struct ControllerLink {
+    pub(crate) active: ActiveController,
+    /// How long the broker's own requests look for a controller that answers.
+    pub(crate) own_timeout: Duration,
+    /// The same for those of clients.
+    pub(crate) forward_timeout: Duration,
 }
 
-impl ControllerChannel for LocalController {
-    fn call(&self, request: Bytes) -> ControllerCall {
-        let (handle, node_id) = (self.handle.clone(), self.node_id);
+impl ControllerChannel for ControllerLink {
+    fn call(&self, origin: Origin, request: Bytes) -> ControllerCall {
+        let active = self.active.clone();
+        let (own_timeout, forward_timeout) = (self.own_timeout, self.forward_timeout);
         Box::pin(async move {
-            // While the quorum elects, requests wait here instead of being refused and sent again.
-            let mut leader = handle.leader();
-            let elected = leader.wait_for(|leader| leader.leader_id == Some(node_id)).await;
-            elected.map_err(|_| ControllerUnavailable)?;
-            let header = RequestHeader::parse(&request).map_err(|_| ControllerUnavailable)?;
-            let body = request.slice(header.body_start..);
-            match handle.handle(&header, body).await {
-                Ok(answer) => {
-                    Ok(ControllerAnswer { response: answer.bytes, committed_offset: answer.committed_offset })
-                }
-                Err(e) => {
-                    tracing::warn!("the controller refused a forwarded request: {e}");
-                    Err(ControllerUnavailable)
-                }
-            }
+            let answer = match origin {
+                Origin::Broker => active.call(request, own_timeout).await,
+                Origin::Client(address) => active.forward(request, address, forward_timeout).await,
+            };
+            let answer = answer.map_err(|_| ControllerUnavailable)?;
+            Ok(ControllerAnswer { response: answer.bytes, committed_offset: answer.committed_offset })
         })
     }
 }
 
-/// Committed metadata, straight from the controller of the same process.
+/// Committed metadata, as the Raft node of the same process replicates it.
 pub(crate) struct LocalMetadata(pub(crate) Subscription);
 
 impl MetadataSource for LocalMetadata {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use broker::config::{BrokerConfig, ListenerConfig};
 use broker::{BoundListeners, Broker, LockedDir, Probe};
-use controller::{ControllerHandle, StartArgs};
+use controller::{ActiveController, ControllerHandle, StartArgs};
 use metadata::config::listeners::Endpoint;
 use metadata::config::node::NodeConfig;
 use metadata::config::{BrokerConfig as BrokerSettings, Layers};
@@ -23,7 +23,7 @@ use net::{BindError, Bounds, Listener};
 use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
 
-use crate::controller_role::{ControllerService, LocalController, LocalMetadata};
+use crate::controller_role::{ControllerLink, ControllerService, LocalMetadata};
 use crate::log_dirs::OpenDirs;
 use crate::machine;
 use crate::observe::{MetricsListener, ObserveError, Observed, Observer};
@@ -108,7 +108,7 @@ async fn serve(
     let (capacity, memory) = (broker_config.capacity, broker_config.memory.clone());
     let controller_bounds = broker::bounds(&Layers::of(&config.properties), &names, None, capacity, memory);
     let bound = BoundListeners::bind(&mut broker_config).await?;
-    let (controller_listeners, endpoints) = bind_controller(config).await?;
+    let (controller_listeners, endpoints) = bind_controller(config, control).await?;
     let incarnation_id = random_id();
     broker_config.incarnation_id = incarnation_id;
     let handle = controller::start(StartArgs {
@@ -116,42 +116,73 @@ async fn serve(
         cluster_id: &dirs.cluster_id,
         directory_id: dirs.metadata_dir_id(config),
         durable: dirs.durable,
-        broker_incarnation_id: Some(incarnation_id),
+        broker_incarnation_id: config.is_broker.then_some(incarnation_id),
         listeners: &endpoints,
     })?;
     if let Some(observer) = &observer {
         observer.set_controller(handle.clone());
     }
-    let controller_tasks = serve_controller(&handle, controller_listeners, &controller_bounds);
-    let channel = Arc::new(LocalController { handle: handle.clone(), node_id: config.node_id });
+    let controller_tasks = serve_controller(&handle, controller_listeners, &controller_bounds, control);
+    let settings = BrokerSettings::of(&Layers::of(&config.properties));
+    let channel = Arc::new(controller_link(&handle, &settings, control));
     let metadata = Box::new(LocalMetadata(handle.subscribe()));
-    let locked = dirs.dirs.into_iter().map(|(dir, id)| LockedDir { dir, id }).collect();
+    let OpenDirs { dirs, separate_metadata_dir, .. } = dirs;
     let mut ended = handle.ended();
-    // Boxed: starting takes more room than all that comes after.
-    let starting = Box::pin(Broker::start(broker_config, bound, locked, channel, metadata, control, probe));
-    let broker = tokio::select! {
-        broker = starting => broker?,
-        stop = signals.next() => {
-            log_signal(stop);
-            handle.stop().await.map_err(NodeError::ControllerFailed)?;
-            return Ok(stop);
+    let mut broker = None;
+    // A controller keeps the locks itself.
+    let mut held = Vec::new();
+    if config.is_broker {
+        let locked = dirs.into_iter().map(|(dir, id)| LockedDir { dir, id }).collect();
+        // Boxed: starting takes more room than all that comes after.
+        let starting =
+            Box::pin(Broker::start(broker_config, bound, locked, channel, metadata, control, probe));
+        let started = tokio::select! {
+            broker = starting => broker?,
+            stop = signals.next() => {
+                log_signal(stop);
+                handle.stop().await.map_err(NodeError::ControllerFailed)?;
+                return Ok(stop);
+            }
+            failed = ended.wait_for(Option::is_some) => return Err(controller_failure(failed.ok().as_deref())),
+        };
+        broker = Some(started);
+    } else {
+        drop(metadata);
+        held = dirs;
+    }
+    let dirs_failed = async {
+        match &broker {
+            Some(broker) => broker.failed().await,
+            None => std::future::pending().await,
         }
-        failed = ended.wait_for(Option::is_some) => return Err(controller_failure(failed.ok().as_deref())),
     };
-    announce(config.node_id, broker.listeners(), observer.as_ref());
+    announce(config.node_id, broker.as_ref().map(Broker::listeners), observer.as_ref());
     let stop = tokio::select! {
         stop = signals.next() => {
             log_signal(stop);
             Ok(stop)
         }
         failed = ended.wait_for(Option::is_some) => Err(controller_failure(failed.ok().as_deref())),
-        () = broker.failed() => Err(NodeError::NoLogDir),
+        () = dirs_failed => Err(NodeError::NoLogDir),
     };
-    broker.stop().await;
+    if let Some(broker) = broker {
+        broker.stop().await;
+    }
+    // A leader hands over while it still answers its followers.
+    let left = handle.stop().await.map_err(NodeError::ControllerFailed);
     controller_tasks.stop(STOP_GRACE).await;
-    handle.stop().await.map_err(NodeError::ControllerFailed)?;
-    drop(dirs.separate_metadata_dir);
-    stop
+    drop((held, separate_metadata_dir));
+    left.and(stop)
+}
+
+fn controller_link(handle: &ControllerHandle, settings: &BrokerSettings, control: &Handle) -> ControllerLink {
+    let millis = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    let forward_timeout = millis(settings.request_timeout_ms);
+    ControllerLink {
+        active: ActiveController::new(handle.clone(), control.clone(), forward_timeout),
+        own_timeout: millis(settings.broker_session_timeout_ms),
+        forward_timeout,
+    }
 }
 
 fn log_signal(stop: Stop) {
@@ -212,11 +243,16 @@ fn host_name() -> String {
 }
 
 /// Binds the controller listeners; gives them with the addresses under which others reach them.
-async fn bind_controller(config: &NodeConfig) -> Result<(Vec<(String, Listener)>, Vec<Endpoint>), NodeError> {
+async fn bind_controller(
+    config: &NodeConfig,
+    control: &Handle,
+) -> Result<(Vec<(String, Listener)>, Vec<Endpoint>), NodeError> {
     let mut listeners = Vec::new();
     let mut endpoints = config.advertised_controller_listeners.clone();
     for endpoint in config.controller_listeners() {
-        let bound = Listener::bind(&endpoint.host, endpoint.port).await?;
+        let (host, port) = (endpoint.host.clone(), endpoint.port);
+        let binding = control.spawn(async move { Listener::bind(&host, port).await });
+        let bound = binding.await.map_err(io::Error::other)??;
         for advertised in endpoints.iter_mut().filter(|a| a.name == endpoint.name && a.port == 0) {
             advertised.port = bound.address().port();
         }
@@ -230,34 +266,40 @@ fn serve_controller(
     handle: &ControllerHandle,
     listeners: Vec<(String, Listener)>,
     bounds: &Arc<Bounds>,
+    control: &Handle,
 ) -> Tasks {
     let tasks = Tasks::new();
     let service = Arc::new(ControllerService { handle: handle.clone(), memory: bounds.memory.clone() });
     for (name, listener) in listeners {
-        tasks.spawn(listener.serve(name.into(), service.clone(), bounds.clone(), tasks.clone()));
+        let serving = listener.serve(name.into(), service.clone(), bounds.clone(), tasks.clone());
+        tasks.spawn_on(serving, control);
     }
     tasks
 }
 
 /// The words that programs wait for: those of Testcontainers' modules, and the last line for people.
-fn announce(node_id: i32, listeners: &[ListenerConfig], observer: Option<&Observer>) {
-    tracing::info!(
-        target: "kafka.server.BrokerLifecycleManager",
-        "[BrokerLifecycleManager id={node_id}] The broker has been unfenced. Transitioning from RECOVERY to RUNNING."
-    );
-    tracing::info!(target: "kafka.server.KafkaServer", "[KafkaServer id={node_id}] started");
+fn announce(node_id: i32, listeners: Option<&[ListenerConfig]>, observer: Option<&Observer>) {
+    if listeners.is_some() {
+        tracing::info!(
+            target: "kafka.server.BrokerLifecycleManager",
+            "[BrokerLifecycleManager id={node_id}] The broker has been unfenced. Transitioning from RECOVERY to RUNNING."
+        );
+        tracing::info!(target: "kafka.server.KafkaServer", "[KafkaServer id={node_id}] started");
+    }
     tracing::info!(
         target: "kafka.server.KafkaRaftServer",
         "[KafkaRaftServer nodeId={node_id}] Kafka Server started"
     );
-    let address = |l: &ListenerConfig| match l.advertised_host.contains(':') {
-        true => format!("[{}]:{}", l.advertised_host, l.advertised_port),
-        false => format!("{}:{}", l.advertised_host, l.advertised_port),
-    };
     if let Some(observer) = observer {
         let address = observer.address();
         tracing::info!(target: "minikafka", "Metrics: http://{address}/metrics, health: http://{address}/health/ready");
     }
-    let addresses: Vec<String> = listeners.iter().map(address).collect();
-    tracing::info!(target: "minikafka", "Bootstrap address: {}", addresses.join(","));
+    let address = |l: &ListenerConfig| match l.advertised_host.contains(':') {
+        true => format!("[{}]:{}", l.advertised_host, l.advertised_port),
+        false => format!("{}:{}", l.advertised_host, l.advertised_port),
+    };
+    if let Some(listeners) = listeners {
+        let addresses: Vec<String> = listeners.iter().map(address).collect();
+        tracing::info!(target: "minikafka", "Bootstrap address: {}", addresses.join(","));
+    }
 }
