@@ -111,22 +111,12 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         stop: stop_receiver,
         now_ms: steady_ms,
     };
-    // One thread is the whole runtime: a stalled data disk or a busy broker costs no leadership.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let request_timeout = millis(config.quorum_request_timeout_ms);
     let listener = node.controller_listener_names.first().cloned().unwrap_or_default();
     let peers = RaftPeers::new(node.node_id, &listener, request_timeout, 2 * raft_config.fetch_max_bytes);
-    let within = runtime.enter();
-    let store =
-        KraftStore::start(raft_config, log, peers, raft_inbox, leader, steady_ms, Arc::clone(&metrics));
-    drop(within);
-    let store = match store {
-        Ok(store) => store,
-        Err(reason) => {
-            runtime.shutdown_background();
-            return Err(StartError::Raft(reason));
-        }
-    };
+    let (runtime, store) = within_runtime(|| {
+        KraftStore::start(raft_config, log, peers, raft_inbox, leader, steady_ms, Arc::clone(&metrics))
+    })?;
     let handle = ControllerHandle::new(Shared {
         node_id: node.node_id,
         cluster_id: args.cluster_id.to_owned(),
@@ -151,6 +141,25 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         ended.send_replace(Some(result));
     })?;
     Ok(handle)
+}
+
+/// The runtime of the controller's thread, and the store that was started within it.
+fn within_runtime(
+    start: impl FnOnce() -> Result<KraftStore, String>,
+) -> Result<(tokio::runtime::Runtime, KraftStore), StartError> {
+    // One thread is the whole runtime: a stalled data disk or a busy broker costs no leadership.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let store = {
+        let _within = runtime.enter();
+        start()
+    };
+    match store {
+        Ok(store) => Ok((runtime, store)),
+        Err(reason) => {
+            runtime.shutdown_background();
+            Err(StartError::Raft(reason))
+        }
+    }
 }
 
 fn millis(ms: i32) -> Duration {

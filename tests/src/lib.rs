@@ -13,6 +13,7 @@
 
 pub mod behaviour;
 pub mod clients;
+pub mod cluster;
 pub mod kafka_tools;
 pub mod node;
 pub mod observe;

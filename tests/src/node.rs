@@ -82,7 +82,14 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     held.map(|l| l.local_addr().expect("a bound socket has an address").port())
 }
 
-/// One combined node (broker and controller) with its directory; killed and removed on drop.
+/// As many ports nothing listens on right now.
+pub fn free_port_list(count: usize) -> Vec<u16> {
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    held.iter().map(|l| l.local_addr().expect("a bound socket has an address").port()).collect()
+}
+
+/// One node with its directory; killed and removed on drop.
 pub struct Node {
     target: Target,
     dir: PathBuf,
@@ -137,6 +144,23 @@ impl Node {
         self.jvm_options = options;
     }
 
+    /// A node that is told `text` and keeps its data in `dir/data`; for members of a [`Cluster`](crate::cluster::Cluster).
+    pub fn member(target: Target, dir: &Path, text: &str, port: u16, controller_port: u16) -> Node {
+        fs::create_dir_all(dir).expect("the node's directory can be made");
+        fs::write(dir.join("server.properties"), text).expect("the properties file can be written");
+        let (dir, output) = (dir.to_path_buf(), Output::default());
+        Node {
+            target,
+            dir,
+            port,
+            controller_port,
+            child: None,
+            output,
+            jvm_options: SMALL_JVM,
+            _temporary: None,
+        }
+    }
+
     /// Sets a property for the next start, or takes it out.
     pub fn set(&self, key: &str, value: Option<&str>) {
         let text = fs::read_to_string(self.config()).expect("the properties file can be read");
@@ -148,8 +172,14 @@ impl Node {
 
     /// Runs `storage format` on the data directory.
     pub fn format(&self) {
+        self.format_as(&["--standalone"]);
+    }
+
+    /// Runs `storage format` with these options on the data directory.
+    pub fn format_as(&self, options: &[&str]) {
         let config = self.config();
-        let words = ["storage", "format", "-t", CLUSTER_ID, "-c", &config, "--standalone"];
+        let mut words = vec!["storage", "format", "-t", CLUSTER_ID, "-c", &config];
+        words.extend(options);
         let mut command = self.target.command(SMALL_JVM, "kafka.tools.StorageTool", &words);
         let out = command.output().expect("storage format runs");
         let text =
@@ -160,6 +190,11 @@ impl Node {
     /// Starts the process and waits until it says that it is ready.
     pub fn start(&mut self) {
         let from = self.spawn();
+        self.wait_ready(from);
+    }
+
+    /// Waits until the process says that it is ready, in a line after `from`.
+    pub fn wait_ready(&self, from: usize) {
         let ready = self.output.wait(from, PATIENCE, |line| line.contains(READY).then_some(()));
         if let Err(why) = ready {
             panic!("{:?} in {} is not ready: {why}", self.target, self.dir.display());
@@ -239,6 +274,11 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Whether the process was started and not stopped.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Its only log directory.
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
@@ -259,7 +299,8 @@ impl Node {
         self.target
     }
 
-    fn config(&self) -> String {
+    /// Path of the properties file.
+    pub fn config(&self) -> String {
         self.dir.join("server.properties").display().to_string()
     }
 }

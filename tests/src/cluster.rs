@@ -1,0 +1,281 @@
+//! Several nodes that make one cluster: any mix of roles, static or dynamic quorum, ours and Apache Kafka.
+
+use std::time::{Duration, Instant};
+
+use protocol::ErrorCode;
+use protocol::StrBytes;
+use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::{CreateTopicsRequest, DescribeQuorumRequest, MetadataRequest, MetadataResponse};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::node::{Node, PATIENCE, Target, free_port_list};
+use crate::wire::{Wire, name};
+
+/// Pause between two looks at a state that is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `process.roles=broker,controller`.
+    Combined,
+    /// `process.roles=broker`.
+    Broker,
+    /// `process.roles=controller`.
+    Controller,
+}
+
+impl Role {
+    fn is_broker(self) -> bool {
+        self != Role::Controller
+    }
+
+    fn is_controller(self) -> bool {
+        self != Role::Broker
+    }
+}
+
+/// How the nodes know the voters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quorum {
+    /// `controller.quorum.voters` on every node.
+    Static,
+    /// `controller.quorum.bootstrap.servers`; the first controllers, as many as this, are the first voters.
+    Dynamic(usize),
+}
+
+/// A cluster in one temporary directory; node ids are 1, 2, ... in the order of the roles.
+pub struct Cluster {
+    /// Members in the order of their ids.
+    pub nodes: Vec<Node>,
+    roles: Vec<Role>,
+    /// `--initial-controllers`, in a dynamic quorum.
+    initial: Option<String>,
+    _dir: TempDir,
+}
+
+impl Cluster {
+    /// Formats and starts nodes of these roles; returns when all say that they are ready.
+    pub fn start(target: Target, roles: &[Role], quorum: Quorum, extra: &[(&str, &str)]) -> Cluster {
+        let mut cluster = Cluster::prepared(&vec![target; roles.len()], roles, quorum, extra);
+        cluster.format();
+        cluster.start_all();
+        cluster
+    }
+
+    /// Nodes that are neither formatted nor started; each of a target of its own.
+    pub fn prepared(targets: &[Target], roles: &[Role], quorum: Quorum, extra: &[(&str, &str)]) -> Cluster {
+        let dir = tempfile::Builder::new().prefix("minikafka-cluster-").tempdir();
+        let dir = dir.expect("a temporary directory");
+        let ports = free_port_list(roles.len() * 2);
+        let port = |at: usize| (ports[2 * at], ports[2 * at + 1]);
+        let controllers = || (0..roles.len()).filter(|at| roles[*at].is_controller());
+        let list = |entry: &dyn Fn(usize) -> String| controllers().map(entry).collect::<Vec<_>>().join(",");
+        let (key, value, initial) = match quorum {
+            Quorum::Static => {
+                let voters = list(&|at| format!("{}@127.0.0.1:{}", at + 1, port(at).1));
+                ("controller.quorum.voters", voters, None)
+            }
+            Quorum::Dynamic(voters) => {
+                let initial = controllers().take(voters).map(|at| {
+                    let directory = protocol::base64_id(Uuid::from_u128(
+                        0x4d4b_5445_5354_4000_8000_0000_0000_0000 + at as u128,
+                    ));
+                    format!("{}@127.0.0.1:{}:{directory}", at + 1, port(at).1)
+                });
+                let servers = list(&|at| format!("127.0.0.1:{}", port(at).1));
+                let initial = initial.collect::<Vec<_>>().join(",");
+                ("controller.quorum.bootstrap.servers", servers, Some(initial))
+            }
+        };
+        let nodes = roles.iter().zip(targets).enumerate().map(|(at, (role, target))| {
+            let (port, controller_port) = port(at);
+            let mut text = properties(at + 1, *role, port, controller_port);
+            let data = dir.path().join(format!("{}/data", at + 1));
+            text.push_str(&format!("{key}={value}\nlog.dirs={}\n", data.display()));
+            for (key, value) in extra {
+                text.push_str(&format!("{key}={value}\n"));
+            }
+            Node::member(*target, &dir.path().join((at + 1).to_string()), &text, port, controller_port)
+        });
+        Cluster { nodes: nodes.collect(), roles: roles.to_vec(), initial, _dir: dir }
+    }
+
+    /// Formats every node.
+    pub fn format(&self) {
+        (1..=self.nodes.len()).for_each(|id| self.format_node(id));
+    }
+
+    /// Formats one node; as one of the first voters if it is one.
+    pub fn format_node(&self, id: usize) {
+        let is_first =
+            |initial: &&String| initial.split(',').any(|voter| voter.starts_with(&format!("{id}@")));
+        match &self.initial {
+            Some(initial) if is_first(&initial) => {
+                self.node(id).format_as(&["--initial-controllers", initial]);
+            }
+            Some(_) if self.roles[id - 1].is_controller() => {
+                self.node(id).format_as(&["--no-initial-controllers"]);
+            }
+            _ => self.node(id).format_as(&[]),
+        }
+    }
+
+    /// Starts all that do not run; returns when all of them say that they are ready.
+    pub fn start_all(&mut self) {
+        let idle = self.nodes.iter_mut().filter(|node| !node.is_running());
+        let started: Vec<_> = idle.map(|node| (node.spawn(), &*node)).collect();
+        started.into_iter().for_each(|(from, node)| node.wait_ready(from));
+    }
+
+    /// The node of that id.
+    pub fn node(&self, id: usize) -> &Node {
+        &self.nodes[id - 1]
+    }
+
+    /// Likewise, to start and stop it.
+    pub fn node_mut(&mut self, id: usize) -> &mut Node {
+        &mut self.nodes[id - 1]
+    }
+
+    /// Ids of the brokers that run.
+    pub fn brokers(&self) -> Vec<usize> {
+        let runs = |id: &usize| self.roles[*id - 1].is_broker() && self.node(*id).is_running();
+        (1..=self.nodes.len()).filter(runs).collect()
+    }
+
+    /// A connection to a broker.
+    pub fn wire(&self, id: usize) -> Wire {
+        Wire::connect(&self.node(id).bootstrap()).expect("the broker listens")
+    }
+
+    /// The state of the quorum as a broker forwards it.
+    pub fn quorum(&self, broker: usize) -> QuorumState {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match describe(&mut self.wire(broker)) {
+                Some(state) => return state,
+                None => assert!(Instant::now() < deadline, "the quorum has no leader"),
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Waits until the quorum is as it should be; gives the state.
+    pub fn wait_quorum(&self, broker: usize, is_so: impl Fn(&QuorumState) -> bool) -> QuorumState {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = self.quorum(broker);
+            if is_so(&state) {
+                return state;
+            }
+            assert!(Instant::now() < deadline, "the quorum stays {state:?}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+/// A quorum as its leader describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuorumState {
+    /// The active controller.
+    pub leader: usize,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What is committed.
+    pub high_watermark: i64,
+    /// Id and log end offset of each voter.
+    pub voters: Vec<(usize, i64)>,
+    /// The same of the observers.
+    pub observers: Vec<(usize, i64)>,
+}
+
+impl QuorumState {
+    /// Whether every voter has all that is committed.
+    pub fn is_caught_up(&self) -> bool {
+        self.voters.iter().all(|(_, end)| *end >= self.high_watermark)
+    }
+
+    /// Ids of the voters.
+    pub fn voter_ids(&self) -> Vec<usize> {
+        self.voters.iter().map(|(id, _)| *id).collect()
+    }
+}
+
+fn describe(wire: &mut Wire) -> Option<QuorumState> {
+    let partition = PartitionData::default().with_partition_index(0);
+    let topic =
+        TopicData::default().with_topic_name(name("__cluster_metadata")).with_partitions(vec![partition]);
+    let answer = wire.call(2, &DescribeQuorumRequest::default().with_topics(vec![topic])).ok()?;
+    let partition = answer.topics.first()?.partitions.first()?;
+    if partition.error_code != 0 || partition.leader_id.0 < 0 || partition.high_watermark < 0 {
+        return None;
+    }
+    let states = |states: &[protocol::messages::describe_quorum_response::ReplicaState]| {
+        states.iter().map(|state| (state.replica_id.0 as usize, state.log_end_offset)).collect()
+    };
+    Some(QuorumState {
+        leader: partition.leader_id.0 as usize,
+        epoch: partition.leader_epoch,
+        high_watermark: partition.high_watermark,
+        voters: states(&partition.current_voters),
+        observers: states(&partition.observers),
+    })
+}
+
+/// CreateTopics of one topic: the topic's error.
+pub fn create_topic(
+    wire: &mut Wire,
+    topic: &str,
+    partitions: i32,
+    replication: i16,
+) -> std::io::Result<ErrorCode> {
+    let topic = CreatableTopic::default()
+        .with_name(name(topic))
+        .with_num_partitions(partitions)
+        .with_replication_factor(replication);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+    Ok(ErrorCode(wire.call(7, &request)?.topics[0].error_code))
+}
+
+/// Metadata of one topic, which is not created.
+pub fn metadata(wire: &mut Wire, topic: &str) -> std::io::Result<MetadataResponse> {
+    let topic = MetadataRequestTopic::default().with_name(Some(name(topic)));
+    let request =
+        MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false);
+    wire.call(12, &request)
+}
+
+/// A string for a message.
+pub fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// What every member is told, beside the quorum and its directory.
+fn properties(id: usize, role: Role, port: u16, controller_port: u16) -> String {
+    let (roles, listeners) = match role {
+        Role::Combined => (
+            "broker,controller",
+            format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"),
+        ),
+        Role::Broker => ("broker", format!("PLAINTEXT://127.0.0.1:{port}")),
+        Role::Controller => ("controller", format!("CONTROLLER://127.0.0.1:{controller_port}")),
+    };
+    format!(
+        "process.roles={roles}\n\
+         node.id={id}\n\
+         controller.listener.names=CONTROLLER\n\
+         listeners={listeners}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         num.partitions=3\n\
+         offsets.topic.num.partitions=4\n\
+         offsets.topic.replication.factor=1\n\
+         transaction.state.log.num.partitions=2\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\n"
+    )
+}
