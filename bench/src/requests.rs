@@ -25,6 +25,8 @@ const ROUND_BYTES: u64 = 1 << 30;
 const WARM_PART: u64 = 20;
 /// Requests under way where a topic is filled for fetches, by one client.
 const FILL_IN_FLIGHT: usize = 32;
+/// And the most of them.
+const FILL_REQUESTS: u64 = 100_000;
 
 /// Measures a cell on all servers; the columns are those of [`crate::section::REQUESTS`].
 pub fn run(cell: &Cell, plan: &Plan, servers: &[Server]) -> io::Result<Rounds> {
@@ -91,7 +93,7 @@ impl<'a> Stage<'a> {
         let mut stage = Stage { cell, plan, server, topics, batch, records, filled: None, written };
         if cell.kind == Kind::Fetch {
             let name = stage.topics.create(cell.partitions)?;
-            let batches = (stage.most_requests() / cell.partitions as u64).clamp(1, 100_000);
+            let batches = (stage.most_requests().min(FILL_REQUESTS) / cell.partitions as u64).max(1);
             let frames = Frames::produce(&name, cell.partitions, &stage.batch, -1);
             let mut load = Load::connect(server.address(), 1, FILL_IN_FLIGHT, frames, Walk::NONE)?;
             let requests = batches * cell.partitions as u64;

@@ -49,6 +49,11 @@ impl Wire {
         }
     }
 
+    /// Sets the longest wait for one answer, 30 s unless told otherwise.
+    pub fn set_limit(&mut self, limit: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(limit))
+    }
+
     /// Sends a request; gives its correlation id.
     pub fn send<R: Request + Encodable>(&mut self, version: i16, request: &R) -> io::Result<i32> {
         self.correlation_id += 1;
