@@ -39,6 +39,7 @@ use std::task::{self, Poll, Waker};
 
 use bytes::Bytes;
 use net::{Charge, Outbox, Outcome, Purpose};
+use protocol::request::HeaderView;
 use protocol::versions::{self, ApiKey, Listener};
 use protocol::{Decodable, Encodable, guard};
 
@@ -86,15 +87,6 @@ pub(crate) const SERVED: &[i16] = &[
 /// A response larger than this is not sent: the size field of a frame could not say how large it is.
 const MAX_RESPONSE_BYTES: usize = 1 << 30;
 
-/// A request's header, borrowed from the frame.
-pub(crate) struct Header<'a> {
-    pub(crate) version: i16,
-    pub(crate) correlation_id: i32,
-    pub(crate) client_id: Option<&'a str>,
-    /// Where the body begins in the frame.
-    pub(crate) body: usize,
-}
-
 /// Who sent a request, and in which version.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -136,7 +128,7 @@ pub(crate) fn dispatch(
     frame: &mut [u8],
     out: &mut Outbox,
 ) -> Outcome {
-    let Ok(header) = protocol::request::RequestHeader::parse(frame) else {
+    let Ok(header) = HeaderView::parse(frame) else {
         return Outcome::Close("undecodable request header".to_owned());
     };
     let (key, version) = (header.api_key, header.api_version);
@@ -151,16 +143,10 @@ pub(crate) fn dispatch(
         Ok(checked) => checked,
         Err(e) => return Outcome::Close(format!("malformed request: API key {key} version {version}: {e}")),
     };
-    let borrowed = Header {
-        version,
-        correlation_id: header.correlation_id,
-        client_id: header.client_id.as_deref(),
-        body: header.body_start,
-    };
     match key {
         // Not decoded: read where it lies.
-        ApiKey::PRODUCE => return produce::handle(ctx, &borrowed, frame, out),
-        ApiKey::API_VERSIONS => return api_versions::handle(ctx, &borrowed, frame, out),
+        ApiKey::PRODUCE => return produce::handle(ctx, &header, frame, out),
+        ApiKey::API_VERSIONS => return api_versions::handle(ctx, &header, frame, out),
         _ => {}
     }
     // A copy of the frame, and what is made of it.
@@ -169,7 +155,7 @@ pub(crate) fn dispatch(
         return Outcome::Starved;
     };
     match key {
-        ApiKey::FETCH => fetch::handle(ctx, &borrowed, frame, charge, out),
+        ApiKey::FETCH => fetch::handle(ctx, &header, frame, charge, out),
         _ => {
             let call = Call {
                 ctx: ctx.clone(),
@@ -177,7 +163,7 @@ pub(crate) fn dispatch(
                 correlation_id: header.correlation_id,
                 client: Client {
                     version,
-                    client_id: header.client_id.clone().unwrap_or_default(),
+                    client_id: header.client_id(frame).unwrap_or_default().into_owned(),
                     peer,
                     listener: listener.clone(),
                 },

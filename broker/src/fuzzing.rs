@@ -45,7 +45,7 @@ pub fn walk_produce(version: i16, frame: &mut [u8], body: usize) -> Option<Produ
     })?;
     let mut found = found.into_iter();
     let topics = request.topics.into_iter().map(|topic| WalkedTopic {
-        name: topic.name,
+        name: topic.name.map(String::from),
         id: topic.id,
         partitions: found.by_ref().take(topic.partitions.len()).collect(),
     });
@@ -112,12 +112,12 @@ pub fn encode_produce(
     all: &[AnsweredPartition],
     hints: &Hints,
 ) -> Vec<u8> {
-    let topics: Vec<TopicResult> = all
+    let topics: produce::Topics = all
         .iter()
         .map(|partition| TopicResult {
-            name: (version < 13).then(|| partition.topic.clone()),
+            name: (version < 13).then(|| partition.topic.as_str().into()),
             id: (version >= 13).then_some(partition.topic_id),
-            partitions: vec![PartitionResult {
+            partitions: smallvec::smallvec![PartitionResult {
                 error: ErrorCode(partition.error),
                 base_offset: partition.offset,
                 log_append_time: partition.second,

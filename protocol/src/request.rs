@@ -3,6 +3,9 @@
 //! The API key, the version and the correlation id stand at the same place in every header, so that they are
 //! known even where the version is not: an ApiVersions request of a future version must be answered.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use bytes::{BufMut, BytesMut};
 
 use crate::versions::{is_flexible, response_header_version};
@@ -23,7 +26,22 @@ pub struct RequestHeader {
     pub body_start: usize,
 }
 
-impl RequestHeader {
+/// A [`RequestHeader`] that leaves the client id where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderView {
+    /// Which API; may be unknown.
+    pub api_key: i16,
+    /// Which version of it; may be unknown.
+    pub api_version: i16,
+    /// What the response has to repeat.
+    pub correlation_id: i32,
+    /// Where in the frame the client's name for itself is.
+    client_id: Option<Range<usize>>,
+    /// Where in the frame the request's body starts.
+    pub body_start: usize,
+}
+
+impl HeaderView {
     /// Reads the header at the start of a frame (without its size field).
     pub fn parse(frame: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(frame);
@@ -32,13 +50,36 @@ impl RequestHeader {
         let correlation_id = i32::from_be_bytes(input.array()?);
         // The client id is not compact even in version 2; any negative length is null.
         let client_id = match usize::try_from(i16::from_be_bytes(input.array()?)) {
-            Ok(len) => Some(String::from_utf8_lossy(input.bytes(len)?).into_owned()),
+            Ok(len) => {
+                input.bytes(len)?;
+                let end = frame.len() - input.left();
+                Some(end - len..end)
+            }
             Err(_) => None,
         };
         if is_flexible(api_key, api_version) {
             skip_tagged(&mut input)?;
         }
         Ok(Self { api_key, api_version, correlation_id, client_id, body_start: frame.len() - input.left() })
+    }
+
+    /// What the client calls itself, in the frame that was parsed. Bytes that are not UTF-8 are replaced.
+    pub fn client_id<'f>(&self, frame: &'f [u8]) -> Option<Cow<'f, str>> {
+        frame.get(self.client_id.clone()?).map(String::from_utf8_lossy)
+    }
+}
+
+impl RequestHeader {
+    /// Reads the header at the start of a frame (without its size field).
+    pub fn parse(frame: &[u8]) -> Result<Self, DecodeError> {
+        let view = HeaderView::parse(frame)?;
+        Ok(Self {
+            api_key: view.api_key,
+            api_version: view.api_version,
+            correlation_id: view.correlation_id,
+            client_id: view.client_id(frame).map(Cow::into_owned),
+            body_start: view.body_start,
+        })
     }
 
     /// Appends the header, for requests that we send.

@@ -7,12 +7,13 @@ use bytes::{Bytes, BytesMut};
 use net::{Outbox, Outcome};
 use protocol::features::{FEATURES, FinalizedFeature};
 use protocol::messages::ApiVersionsRequest;
+use protocol::request::HeaderView;
 use protocol::versions::{
     FeaturesAnswer, Listener, is_software_name, put_api_versions, put_api_versions_error,
 };
 use protocol::{Decodable, ErrorCode, versions};
 
-use crate::api::{Header, SERVED};
+use crate::api::SERVED;
 use crate::context::Context;
 use crate::metrics::codes;
 
@@ -25,19 +26,19 @@ pub(crate) fn unsupported(correlation_id: i32, out: &mut Outbox) {
 }
 
 /// Names the APIs and features of this broker.
-pub(crate) fn handle(ctx: &Context, header: &Header<'_>, frame: &[u8], out: &mut Outbox) -> Outcome {
-    let mut body = Bytes::copy_from_slice(&frame[header.body..]);
-    let request = match ApiVersionsRequest::decode(&mut body, header.version) {
+pub(crate) fn handle(ctx: &Context, header: &HeaderView, frame: &[u8], out: &mut Outbox) -> Outcome {
+    let mut body = Bytes::copy_from_slice(&frame[header.body_start..]);
+    let request = match ApiVersionsRequest::decode(&mut body, header.api_version) {
         Ok(request) => request,
         Err(e) => return Outcome::Close(format!("undecodable ApiVersions request: {e}")),
     };
     let mut answer = BytesMut::new();
     let well_formed =
         is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
-    if header.version >= 3 && !well_formed {
+    if header.api_version >= 3 && !well_formed {
         let error = ErrorCode::INVALID_REQUEST;
         codes::note(error);
-        put_api_versions_error(header.version, header.correlation_id, error, &mut answer);
+        put_api_versions_error(header.api_version, header.correlation_id, error, &mut answer);
     } else {
         codes::note(ErrorCode::NONE);
         let image = ctx.metadata.image();
@@ -53,7 +54,7 @@ pub(crate) fn handle(ctx: &Context, header: &Header<'_>, frame: &[u8], out: &mut
             finalized_epoch: image.provenance.last_offset,
         };
         let is_served = |key| SERVED.contains(&key);
-        let (version, id) = (header.version, header.correlation_id);
+        let (version, id) = (header.api_version, header.correlation_id);
         put_api_versions(Listener::Broker, version, id, is_served, &features, &mut answer);
     }
     push(&answer, out);

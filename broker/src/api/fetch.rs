@@ -15,10 +15,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use net::{Charge, Outbox, Outcome};
 use protocol::messages::FetchRequest;
+use protocol::request::HeaderView;
 use protocol::{Decodable, ErrorCode};
 use tokio::time::Instant;
 
-use crate::api::Header;
 use crate::clock;
 use crate::context::Context;
 use crate::fetch::answer::{Answer, encode};
@@ -43,17 +43,17 @@ struct Fetch {
 /// Handles a Fetch request whose header was read already.
 pub(crate) fn handle(
     ctx: &Arc<Context>,
-    header: &Header<'_>,
+    header: &HeaderView,
     frame: &[u8],
     charge: Charge,
     out: &mut Outbox,
 ) -> Outcome {
-    let mut body = Bytes::copy_from_slice(&frame[header.body..]);
-    let request = match FetchRequest::decode(&mut body, header.version) {
+    let mut body = Bytes::copy_from_slice(&frame[header.body_start..]);
+    let request = match FetchRequest::decode(&mut body, header.api_version) {
         Ok(request) => request,
-        Err(e) => return Outcome::Close(format!("undecodable Fetch v{} request: {e}", header.version)),
+        Err(e) => return Outcome::Close(format!("undecodable Fetch v{} request: {e}", header.api_version)),
     };
-    let version = header.version;
+    let version = header.api_version;
     let replica_id = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     let bytes = |n: i32| usize::try_from(n).unwrap_or(0);
     let max_bytes = bytes(request.max_bytes).min(bytes(ctx.settings().fetch_max_bytes)).min(MAX_ANSWER_BYTES);

@@ -14,13 +14,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use net::{Outbox, Outcome};
 use protocol::ErrorCode;
+use protocol::request::HeaderView;
+use smallvec::SmallVec;
 use storage::AppendOrigin;
 use storage::validate::{self, ValidateError};
 use uuid::Uuid;
 
-use crate::api::{Header, begin_response};
+use crate::api::begin_response;
 use crate::clock;
 use crate::context::{AnswerContext, Context};
 use crate::metrics::{Flow, codes};
@@ -58,23 +61,25 @@ pub(crate) struct PartitionResult {
 
 /// A topic as the request names it, with what became of its partitions.
 pub(crate) struct TopicResult {
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<CompactString>,
     pub(crate) id: Option<Uuid>,
-    pub(crate) partitions: Vec<PartitionResult>,
+    pub(crate) partitions: SmallVec<[PartitionResult; 1]>,
 }
 
 /// A request that was walked through.
 pub(crate) struct Request {
     pub(crate) acks: i16,
     pub(crate) timeout: Duration,
-    pub(crate) topics: Vec<TopicResult>,
+    pub(crate) topics: Topics,
 }
 
+/// Most requests have one topic with one partition: nothing is allocated for them.
+pub(crate) type Topics = SmallVec<[TopicResult; 1]>;
+
 /// Handles a Produce request whose header was read already.
-pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &mut [u8], out: &mut Outbox) -> Outcome {
-    let client_id = header.client_id.unwrap_or_default();
-    let (version, correlation_id, body) = (header.version, header.correlation_id, header.body);
-    let Some(request) = run(ctx, version, client_id, frame, body) else {
+pub(crate) fn handle(ctx: &Arc<Context>, header: &HeaderView, frame: &mut [u8], out: &mut Outbox) -> Outcome {
+    let (version, correlation_id) = (header.api_version, header.correlation_id);
+    let Some(request) = run(ctx, header, frame) else {
         return Outcome::Close(format!("undecodable Produce v{version} request"));
     };
     if request.acks == 0 {
@@ -82,7 +87,8 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &mut [u8], 
         return match failed {
             None => Outcome::Unanswered,
             Some(failed) => Outcome::Close(format!(
-                "a produce with acks=0 from client {client_id:?} failed with {}",
+                "a produce with acks=0 from client {:?} failed with {}",
+                header.client_id(frame).unwrap_or_default(),
                 failed.error.name()
             )),
         };
@@ -103,9 +109,9 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &Header<'_>, frame: &mut [u8], 
 }
 
 /// Reads the request and appends partition by partition.
-fn run(ctx: &Context, version: i16, client_id: &str, frame: &mut [u8], body: usize) -> Option<Request> {
-    walk(version, frame, body, |acks, topic, data, frame| {
-        produce(ctx, version, client_id, acks, topic, data, frame)
+fn run(ctx: &Context, header: &HeaderView, frame: &mut [u8]) -> Option<Request> {
+    walk(header.api_version, frame, header.body_start, |acks, topic, data, frame| {
+        produce(ctx, header, acks, topic, data, frame)
     })
 }
 
@@ -124,15 +130,15 @@ pub(crate) fn walk(
     let timeout = Duration::from_millis(u64::try_from(fields.i32()?).unwrap_or(0));
     let topic_count = fields.array()?;
     let mut at = fields.position();
-    let mut topics = Vec::new();
+    let mut topics = Topics::new();
     for _ in 0..topic_count {
         let mut fields = FieldReader::new(frame, at, flexible);
         let (name, id) = if version >= 13 {
             (None, Some(fields.uuid()?))
         } else {
-            (Some(fields.string()??.to_owned()), None)
+            (Some(CompactString::from(fields.string()??)), None)
         };
-        let mut topic = TopicResult { name, id, partitions: Vec::new() };
+        let mut topic = TopicResult { name, id, partitions: SmallVec::new() };
         let partition_count = fields.array()?;
         at = fields.position();
         for _ in 0..partition_count {
@@ -154,8 +160,7 @@ pub(crate) fn walk(
 /// Appends one partition's batch.
 fn produce(
     ctx: &Context,
-    version: i16,
-    client_id: &str,
+    header: &HeaderView,
     acks: i16,
     topic: &TopicResult,
     data: PartitionData,
@@ -175,7 +180,9 @@ fn produce(
         }
     };
     partition.traffic.add(Flow::ProduceRequests, 1);
-    if crate::metadata_cache::is_internal(&partition.name.topic) && client_id != ADMIN_CLIENT_ID {
+    if crate::metadata_cache::is_internal(&partition.name.topic)
+        && header.client_id(frame).as_deref() != Some(ADMIN_CLIENT_ID)
+    {
         result.error = ErrorCode::INVALID_TOPIC_EXCEPTION;
         return result;
     }
@@ -184,7 +191,7 @@ fn produce(
         return result;
     };
     let bytes = records.len();
-    let mut append = |records| append(ctx, version, acks, &partition, records, &mut result);
+    let mut append = |records| append(ctx, header.api_version, acks, &partition, records, &mut result);
     if records.len() <= INLINE_BYTES {
         append(records);
     } else {
@@ -305,7 +312,7 @@ fn writable(partition: &Partition, state: &PartitionState, acks: i16) -> Result<
 }
 
 /// Waits until every batch is committed or the time is up.
-async fn wait_until_committed(mut request: Request, deadline: tokio::time::Instant) -> Vec<TopicResult> {
+async fn wait_until_committed(mut request: Request, deadline: tokio::time::Instant) -> Topics {
     let wait = Wait::for_offsets();
     for result in request.topics.iter_mut().flat_map(|t| &mut t.partitions) {
         let Some((partition, offset)) = result.committed_at.take() else { continue };

@@ -101,8 +101,9 @@ pub(crate) fn channels() -> (Outlets, Inlets) {
 pub(crate) struct ReplicaManager {
     node_id: i32,
     dirs: Vec<DirState>,
-    by_name: DashMap<Arc<str>, Arc<HostedTopic>>,
-    by_id: DashMap<Uuid, Arc<HostedTopic>>,
+    /// Keys are names and ids of topics that exist, so that nobody can choose them to collide for long.
+    by_name: DashMap<Arc<str>, Arc<HostedTopic>, foldhash::fast::RandomState>,
+    by_id: DashMap<Uuid, Arc<HostedTopic>, foldhash::fast::RandomState>,
     found: Mutex<HashMap<TopicPartition, Vec<FoundLog>>>,
     /// Replicas that should be here and could not be opened.
     unavailable: Mutex<HashSet<(Uuid, i32)>>,
@@ -129,8 +130,8 @@ impl ReplicaManager {
         Self {
             node_id,
             dirs,
-            by_name: DashMap::new(),
-            by_id: DashMap::new(),
+            by_name: DashMap::default(),
+            by_id: DashMap::default(),
             found: Mutex::new(found),
             unavailable: Mutex::default(),
             metadata,
