@@ -6,6 +6,7 @@
 mod api_versions;
 pub(crate) mod begin_quorum_epoch;
 mod describe_cluster;
+mod describe_configs;
 mod describe_quorum;
 pub(crate) mod end_quorum_epoch;
 mod envelope;
@@ -55,6 +56,7 @@ pub(crate) fn is_served(api_key: i16) -> bool {
             | ApiKey::LIST_PARTITION_REASSIGNMENTS
             | ApiKey::ASSIGN_REPLICAS_TO_DIRS
             | ApiKey::DESCRIBE_CLUSTER
+            | ApiKey::DESCRIBE_CONFIGS
             | ApiKey::DESCRIBE_QUORUM
             | ApiKey::ENVELOPE
             | ApiKey::FETCH
@@ -84,6 +86,7 @@ pub(crate) async fn handle(
     }
     protocol::guard::check(key, version, &body).map_err(|error| invalid(header, error))?;
     match key {
+        ApiKey::DESCRIBE_CONFIGS => describe_configs::answer(controller, header, body),
         ApiKey::DESCRIBE_CLUSTER => describe_cluster::answer(controller, header, body),
         ApiKey::DESCRIBE_QUORUM => describe_quorum::answer(controller, header, body).await,
         ApiKey::ENVELOPE => envelope::answer(controller, listener, header, body).await,

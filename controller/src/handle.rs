@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metadata::MetadataImage;
+use metadata::config::StaticConfig;
 use parking_lot::Mutex;
 use protocol::ErrorCode;
 use protocol::request::RequestHeader;
@@ -47,6 +48,8 @@ pub struct InvalidRequest {
 pub(crate) struct Shared {
     pub(crate) node_id: i32,
     pub(crate) cluster_id: String,
+    /// What the node was started with.
+    pub(crate) properties: Arc<StaticConfig>,
     /// First of `controller.listener.names`.
     pub(crate) listener_name: String,
     pub(crate) commands: mpsc::Sender<Command>,

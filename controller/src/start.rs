@@ -120,6 +120,7 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
     let handle = ControllerHandle::new(Shared {
         node_id: node.node_id,
         cluster_id: args.cluster_id.to_owned(),
+        properties: Arc::new(node.properties.clone()),
         listener_name: listener,
         commands,
         raft,

@@ -7,7 +7,7 @@
 //!
 //! - `def`, `keys`: the tables. `value`: text to value and back, with Kafka's messages.
 //! - `layers`: which layer wins, and the synonyms that DescribeConfigs lists.
-//! - `describe`: the entries of a DescribeConfigs answer. `alter`: what AlterConfigs may do.
+//! - `describe`, `answer`: the entries of a DescribeConfigs answer, and the answer. `alter`: what AlterConfigs may do.
 //! - `typed`: the values as fields, for the code that acts on them.
 //! - `listeners`, `quorum`, `node`: addresses, voters, and the rules between keys that hold at start.
 //!
@@ -15,6 +15,7 @@
 //! that does not (written by another release) is as if absent, never an error.
 
 pub mod alter;
+pub mod answer;
 mod def;
 pub mod describe;
 mod keys;
