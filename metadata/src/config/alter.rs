@@ -398,6 +398,7 @@ pub fn broker_change(
         }
     }
     check_dynamic(all, per_broker).map_err(ConfigError::as_request)?;
+    check_threads(name, all, layers)?;
     // The whole configuration must still make sense with the change in it.
     let mut properties: BTreeMap<String, String> =
         layers.fixed.originals().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -412,19 +413,63 @@ pub fn broker_change(
     StaticConfig::new(properties).and_then(NodeConfig::new).map(drop).map_err(ConfigError::as_request)
 }
 
+/// Numbers of threads at most double or halve at a time (`DynamicThreadPool`, `LogCleaner.validateReconfiguration`).
+fn check_threads(name: &str, all: &BTreeMap<String, String>, layers: &Layers<'_>) -> Result<(), ConfigError> {
+    const POOLS: [&str; 5] = [
+        "num.io.threads",
+        "num.network.threads",
+        "num.replica.fetchers",
+        "num.recovery.threads.per.data.dir",
+        "background.threads",
+    ];
+    const CLEANER: &str = "log.cleaner.threads";
+    let changed = match name {
+        "" => Layers { cluster: all, ..*layers },
+        _ => Layers { broker: all, ..*layers },
+    };
+    for key in POOLS.into_iter().chain([CLEANER]) {
+        let (Some(Value::Integer(now)), Some(Value::Integer(new))) = (layers.value(key), changed.value(key))
+        else {
+            continue;
+        };
+        let cleaner = key == CLEANER;
+        let why = if new < 1 && cleaner {
+            "Log cleaner threads should be at least 1".to_owned()
+        } else if new < now / 2 && cleaner {
+            format!("Log cleaner threads cannot be reduced to less than half the current value {now}")
+        } else if new < now / 2 {
+            format!("value should be at least half the current value {now}")
+        } else if new > now.saturating_mul(2) && cleaner {
+            format!("Log cleaner threads cannot be increased to more than double the current value {now}")
+        } else if new > now.saturating_mul(2) {
+            format!("value should not be greater than double the current value {now}")
+        } else {
+            continue;
+        };
+        let of_pool = format!("Dynamic thread count update validation failed for {key}={new}, ");
+        return Err(ConfigError::Request(format!(
+            "Invalid value org.apache.kafka.common.config.ConfigException: {}{why} for configuration Invalid \
+             dynamic configuration",
+            if cleaner { "" } else { &of_pool }
+        )));
+    }
+    Ok(())
+}
+
 /// `DynamicBrokerConfig.validateConfigs`.
 fn check_dynamic(all: &BTreeMap<String, String>, per_broker: bool) -> Result<(), ConfigError> {
-    let refuse = |why: &str, pick: &dyn Fn(&str) -> bool| {
+    let refuse = |why: &str, set: &str, pick: &dyn Fn(&str) -> bool| {
         let names: Vec<&str> = all.keys().map(String::as_str).filter(|name| pick(name)).collect();
         if names.is_empty() {
             return Ok(());
         }
-        Err(ConfigError::Invalid(format!("{why}: Set({})", names.join(", "))))
+        Err(ConfigError::Invalid(format!("{why}: {set}({})", names.join(", "))))
     };
     let scope = |name: &str| broker_key(name).map(|key| key.scope);
-    refuse("Cannot update these configs dynamically", &|name| scope(name) == Some(Scope::ReadOnly))?;
+    refuse("Cannot update these configs dynamically", "Set", &|name| scope(name) == Some(Scope::ReadOnly))?;
     refuse(
         "These security configs can be dynamically updated only per-listener using the listener prefix",
+        "HashSet",
         &|name| scope(name) == Some(Scope::PerListener),
     )?;
     for (name, text) in all {
@@ -436,10 +481,12 @@ fn check_dynamic(all: &BTreeMap<String, String>, per_broker: bool) -> Result<(),
     if per_broker {
         return Ok(());
     }
-    refuse("Cannot update these configs at default cluster level, broker id must be specified", &|name| {
-        match listener_base(name) {
+    refuse(
+        "Cannot update these configs at default cluster level, broker id must be specified",
+        "Set",
+        &|name| match listener_base(name) {
             Some(base) => scope(base) != Some(Scope::ClusterWide),
             None => scope(name) == Some(Scope::PerBroker),
-        }
-    })
+        },
+    )
 }

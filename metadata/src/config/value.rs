@@ -148,7 +148,7 @@ fn throttled_replicas(key: &ConfigDef, items: &[String]) -> Result<(), ConfigErr
          [partitionId]:[brokerId],[partitionId]:[brokerId],...",
         key.name
     );
-    Err(ConfigError::invalid_value(key.name, &items.join(","), &why))
+    Err(ConfigError::invalid_value(key.name, &format!("[{}]", items.join(", ")), &why))
 }
 
 /// As `Double.toString`: plain between 10^-3 and 10^7, otherwise with an exponent; always a fraction.
