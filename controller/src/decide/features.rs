@@ -108,7 +108,10 @@ fn update_one(
             Err(invalid(update, "The quorum cannot change its kraft.version while it runs on this release."))
         }
         _ => {
-            let needed = feature(name).map_or(0, |feature| feature.needs_metadata_version(level));
+            let Some(feature) = feature(name) else {
+                return Err(invalid(update, &format!("Feature {name} not found.")));
+            };
+            let needed = feature.needs_metadata_version(level);
             let proposed = updates.get(METADATA_VERSION).copied();
             let proposed = proposed.unwrap_or_else(|| view.image.features.level(METADATA_VERSION));
             if proposed < needed {
