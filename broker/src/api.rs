@@ -7,6 +7,7 @@
 pub(crate) mod alter_configs;
 pub(crate) mod alter_requests;
 pub(crate) mod api_versions;
+pub(crate) mod consumer_group_describe;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod describe_cluster;
@@ -22,6 +23,7 @@ pub(crate) mod heartbeat;
 pub(crate) mod init_producer_id;
 pub(crate) mod join_group;
 pub(crate) mod leave_group;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;
@@ -75,13 +77,19 @@ pub(crate) const SERVED: &[i16] = &[
     ApiKey::DELETE_GROUPS,
     ApiKey::ELECT_LEADERS,
     ApiKey::INCREMENTAL_ALTER_CONFIGS,
+    ApiKey::ALTER_PARTITION_REASSIGNMENTS,
+    ApiKey::LIST_PARTITION_REASSIGNMENTS,
     ApiKey::OFFSET_DELETE,
     ApiKey::DESCRIBE_QUORUM,
     ApiKey::UPDATE_FEATURES,
     ApiKey::DESCRIBE_CLUSTER,
     ApiKey::DESCRIBE_PRODUCERS,
     ApiKey::UNREGISTER_BROKER,
+    ApiKey::CONSUMER_GROUP_DESCRIBE,
+    ApiKey::LIST_CONFIG_RESOURCES,
     ApiKey::DESCRIBE_TOPIC_PARTITIONS,
+    ApiKey::ADD_RAFT_VOTER,
+    ApiKey::REMOVE_RAFT_VOTER,
 ];
 
 /// A response larger than this is not sent: the size field of a frame could not say how large it is.
@@ -202,6 +210,8 @@ impl Call {
             ApiKey::DESCRIBE_LOG_DIRS => self.run(describe_log_dirs::handle, out),
             ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle, out),
             ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle, out),
+            ApiKey::LIST_CONFIG_RESOURCES => self.run(list_config_resources::handle, out),
+            ApiKey::CONSUMER_GROUP_DESCRIBE => self.run_group(consumer_group_describe::handle, out),
             ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle, out),
             _ => {
                 forward::to_controller(self.place(), self.ctx, self.client.peer.ip(), self.frame, self.charge)

@@ -8,7 +8,7 @@ use protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId}
 use crate::group::{self, ClientContext, GroupCoordinator, Reply, wire_text};
 
 /// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS: all that can be allowed on a group.
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// Describes classic groups.
 pub(crate) fn handle(

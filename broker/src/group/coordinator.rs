@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::classic::{JoinReply, JoinRequest, LeaveRequest, LeaveResult, SyncReply, SyncRequest, Token};
 use super::load::Load;
+use super::modern::ConsumerEpochs;
 use super::records::Entry;
 use super::reply::Reply;
 use super::shard::{
@@ -393,6 +394,21 @@ impl GroupCoordinator {
         });
         match described {
             Ok((group, _)) => group.map_err(|message| (ErrorCode::GROUP_ID_NOT_FOUND, Some(message))),
+            Err(error) => Err((error, None)),
+        }
+    }
+
+    /// ConsumerGroupDescribe, one group; GROUP_ID_NOT_FOUND with Kafka's message for one that is no consumer group.
+    pub fn describe_consumer(&self, group_id: &str) -> Result<ConsumerEpochs, (ErrorCode, Option<String>)> {
+        let described = self.with_group(group_id, |shard, _| {
+            let epochs = shard.consumer_epochs(group_id).ok_or_else(|| match shard.is_known(group_id) {
+                true => format!("Group {group_id} is not a consumer group."),
+                false => format!("Group {group_id} not found."),
+            });
+            (epochs, None)
+        });
+        match described {
+            Ok((epochs, _)) => epochs.map_err(|message| (ErrorCode::GROUP_ID_NOT_FOUND, Some(message))),
             Err(error) => Err((error, None)),
         }
     }

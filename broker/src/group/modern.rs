@@ -31,10 +31,21 @@ impl ModernKind {
     }
 }
 
+/// How far a consumer group has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerEpochs {
+    /// Epoch of the group.
+    pub group: i32,
+    /// Epoch of the group for which its target assignment was computed.
+    pub assignment: i32,
+}
+
 /// A group of which only the keys of its records are kept.
 #[derive(Debug, PartialEq)]
 pub(super) struct ModernGroup {
     pub(super) kind: ModernKind,
+    /// Of a consumer group.
+    pub(super) epochs: ConsumerEpochs,
     /// Keys of the records that are alive, in the order in which Kafka takes their tombstones.
     keys: BTreeMap<(u8, Bytes), ()>,
 }
@@ -55,16 +66,23 @@ impl ModernGroup {
     }
 
     pub(super) fn new(kind: ModernKind) -> Self {
-        Self { kind, keys: BTreeMap::new() }
+        Self { kind, epochs: ConsumerEpochs::default(), keys: BTreeMap::new() }
     }
 
     /// Takes in one record of the group.
-    pub(super) fn replay(&mut self, key: &[u8], deleted: bool) {
+    pub(super) fn replay(&mut self, key: &[u8], value: Option<&[u8]>) {
         let entry = (tombstone_rank(key), Bytes::copy_from_slice(key));
-        if deleted {
+        let Some(value) = value else {
             self.keys.remove(&entry);
-        } else {
-            self.keys.insert(entry, ());
+            return;
+        };
+        self.keys.insert(entry, ());
+        // Both values begin with their version and the epoch.
+        let epoch = value.get(2..6).and_then(|bytes| bytes.try_into().ok()).map(i32::from_be_bytes);
+        match (key, epoch) {
+            ([0, 3, ..], Some(epoch)) => self.epochs.group = epoch,
+            ([0, 6, ..], Some(epoch)) => self.epochs.assignment = epoch,
+            _ => {}
         }
     }
 

@@ -124,7 +124,7 @@ impl Shard {
     ) -> Result<(), protocol::wire::DecodeError> {
         if let Some((kind, group_id)) = ModernGroup::parse_key(key) {
             let group = self.modern.entry(group_id.clone()).or_insert_with(|| ModernGroup::new(kind));
-            group.replay(key, value.is_none());
+            group.replay(key, value);
             if group.is_gone() {
                 self.modern.remove(&group_id);
             } else {

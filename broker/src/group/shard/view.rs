@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::classic::State;
+use super::super::modern::{ConsumerEpochs, ModernKind};
 use super::Shard;
 
 /// A line of ListGroups.
@@ -86,6 +87,17 @@ impl Shard {
             protocol: group.protocol.clone().filter(|_| stable).unwrap_or_default(),
             members: group.members.iter().map(member).collect(),
         })
+    }
+
+    /// The epochs of a consumer group of the newer protocol; `None` if there is none of that id.
+    pub(in crate::group) fn consumer_epochs(&self, group_id: &str) -> Option<ConsumerEpochs> {
+        let group = self.modern.get(group_id)?;
+        (group.kind == ModernKind::Consumer).then_some(group.epochs)
+    }
+
+    /// Whether a group of any kind has that id.
+    pub(in crate::group) fn is_known(&self, group_id: &str) -> bool {
+        self.groups.contains_key(group_id) || self.modern.contains_key(group_id)
     }
 
     /// Whether a group of a newer protocol has that id.
