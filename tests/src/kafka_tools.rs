@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::setup;
 
 /// How long one tool may run.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A JVM that runs one tool after another.
 pub struct Tools {
@@ -34,6 +34,8 @@ impl Tools {
     pub fn start() -> Tools {
         let words = crate::node::java(setup::KAFKA);
         let mut child = Command::new(&words[0])
+            // So that `Tools.java` sees the shutdown hooks.
+            .arg("--add-opens=java.base/java.lang=ALL-UNNAMED")
             .args(&words[1..])
             .arg("Tools")
             .stdin(Stdio::piped())

@@ -14,6 +14,7 @@
 pub mod behaviour;
 pub mod clients;
 pub mod cluster;
+pub mod command_lines;
 pub mod kafka_tools;
 pub mod node;
 pub mod observe;

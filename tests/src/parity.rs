@@ -12,12 +12,12 @@ mod fetch;
 mod groups;
 mod log_admin;
 mod metadata;
-mod normal;
+pub(crate) mod normal;
 mod offsets;
 mod produce;
 mod raw;
 mod replay;
-mod session;
+pub(crate) mod session;
 mod topics;
 mod versions;
 

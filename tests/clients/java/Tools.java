@@ -6,6 +6,7 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.io.PrintStream;
+import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -41,6 +42,18 @@ public class Tools {
     }
 
     private static volatile Integer code;
+
+    /** Takes the hooks that a tool gave the JVM itself, which would run at its end only. */
+    @SuppressWarnings("unchecked")
+    private static List<Runnable> ownHooks() throws ReflectiveOperationException {
+        Field field = Class.forName("java.lang.ApplicationShutdownHooks").getDeclaredField("hooks");
+        field.setAccessible(true);
+        List<Runnable> own = new ArrayList<>();
+        for (Thread hook : new ArrayList<>(((Map<Thread, Thread>) field.get(null)).keySet())) {
+            if (hook.getName().endsWith("-shutdown-hook") && Runtime.getRuntime().removeShutdownHook(hook)) own.add(hook);
+        }
+        return own;
+    }
 
     public static void main(String[] args) throws Exception {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -80,6 +93,7 @@ public class Tools {
                 e.printStackTrace(console);
                 if (code == null) code = 1;
             }
+            hooks.addAll(ownHooks());
             for (Runnable hook : new ArrayList<>(hooks)) {
                 try {
                     hook.run();

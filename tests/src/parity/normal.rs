@@ -62,7 +62,7 @@ impl Normal {
 }
 
 /// Where the first hyphenated uuid begins.
-fn find_uuid(text: &str) -> Option<usize> {
+pub(crate) fn find_uuid(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let is_uuid = |window: &[u8]| {
         window.iter().enumerate().all(|(i, b)| match i {
@@ -74,7 +74,7 @@ fn find_uuid(text: &str) -> Option<usize> {
 }
 
 /// Times close to now become `<now>`.
-fn numbers(text: &str) -> String {
+pub(crate) fn numbers(text: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as i64;
     let mut out = String::with_capacity(text.len());
     let mut digits = String::new();

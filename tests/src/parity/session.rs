@@ -25,7 +25,7 @@ pub struct Answer {
 }
 
 /// A node being asked. Lane 0 is what [`Session::ask`] uses; a closed lane connects again when it is next used.
-pub(super) struct Session {
+pub(crate) struct Session {
     addresses: [String; 2],
     lanes: Vec<Option<TcpStream>>,
     normal: Normal,
@@ -34,10 +34,10 @@ pub(super) struct Session {
 }
 
 /// The lane that leads to the controller's listener; the others lead to the broker's.
-pub(super) const CONTROLLER: usize = 3;
+pub(crate) const CONTROLLER: usize = 3;
 
 impl Session {
-    pub(super) fn new(node: &Node) -> Session {
+    pub(crate) fn new(node: &Node) -> Session {
         let directory = node.data().parent().expect("the data lies in the node's directory").to_path_buf();
         let properties = std::fs::read_to_string(directory.join("server.properties"))
             .expect("the node's properties can be read");
@@ -62,16 +62,16 @@ impl Session {
     }
 
     /// Gives an id a name, which stands for it in all later answers.
-    pub(super) fn name_id(&mut self, id: uuid::Uuid, name: &str) {
+    pub(crate) fn name_id(&mut self, id: uuid::Uuid, name: &str) {
         self.normal.name(id, name);
     }
 
-    pub(super) fn into_answers(self) -> Vec<Answer> {
+    pub(crate) fn into_answers(self) -> Vec<Answer> {
         self.answers
     }
 
     /// Asks on lane 0 and notes the answer.
-    pub(super) fn ask<R>(&mut self, version: i16, label: &str, request: &R) -> Option<R::Response>
+    pub(crate) fn ask<R>(&mut self, version: i16, label: &str, request: &R) -> Option<R::Response>
     where
         R: Request + Encodable,
         R::Response: Decodable + Debug,
@@ -80,7 +80,7 @@ impl Session {
     }
 
     /// As [`Session::ask`], but `tidy` may sort what has no order, or remove what is not compared.
-    pub(super) fn ask_with<R>(
+    pub(crate) fn ask_with<R>(
         &mut self,
         version: i16,
         label: &str,
@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// Asks on lane 0 until the answer is what the test needs to go on; nothing is noted.
-    pub(super) fn until<R>(
+    pub(crate) fn until<R>(
         &mut self,
         version: i16,
         request: &R,
@@ -119,7 +119,7 @@ impl Session {
     }
 
     /// Sends a request; [`Session::receive`] reads its answer.
-    pub(super) fn send<R: Request + Encodable>(&mut self, lane: usize, version: i16, request: &R) {
+    pub(crate) fn send<R: Request + Encodable>(&mut self, lane: usize, version: i16, request: &R) {
         let mut body = BytesMut::new();
         request
             .encode(&mut body, version)
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// Sends a request with this body, whatever it is.
-    pub(super) fn send_body(&mut self, lane: usize, key: i16, version: i16, body: &[u8]) {
+    pub(crate) fn send_body(&mut self, lane: usize, key: i16, version: i16, body: &[u8]) {
         self.correlation_id += 1;
         let mut frame = BytesMut::new();
         RequestHeader::put(key, version, self.correlation_id, Some("parity"), &mut frame);
@@ -137,7 +137,7 @@ impl Session {
     }
 
     /// Sends a frame with its size before it.
-    pub(super) fn send_frame(&mut self, lane: usize, frame: &[u8]) {
+    pub(crate) fn send_frame(&mut self, lane: usize, frame: &[u8]) {
         let mut bytes = BytesMut::new();
         bytes.put_i32(frame.len() as i32);
         bytes.extend_from_slice(frame);
@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// Sends bytes as they are.
-    pub(super) fn send_bytes(&mut self, lane: usize, bytes: &[u8]) {
+    pub(crate) fn send_bytes(&mut self, lane: usize, bytes: &[u8]) {
         if self.lanes[lane].is_none() {
             let address = &self.addresses[usize::from(lane == CONTROLLER)];
             let stream = TcpStream::connect(address).expect("the node accepts");
@@ -160,7 +160,7 @@ impl Session {
     }
 
     /// Reads the answer to the oldest request of the lane that has none, and notes it.
-    pub(super) fn receive<R>(
+    pub(crate) fn receive<R>(
         &mut self,
         lane: usize,
         version: i16,
@@ -184,7 +184,7 @@ impl Session {
     }
 
     /// Notes something that is not the answer to a generated request.
-    pub(super) fn note(&mut self, label: String, text: &str) {
+    pub(crate) fn note(&mut self, label: String, text: &str) {
         let text = self.normal.text(text);
         if text == "silence" || std::env::var_os("PARITY_TRACE").is_some() {
             println!("{label}: {} characters", text.len());
@@ -210,7 +210,7 @@ impl Session {
     }
 
     /// The next frame of a lane, or why there is none.
-    pub(super) fn read_frame(&mut self, lane: usize) -> Result<Bytes, String> {
+    pub(crate) fn read_frame(&mut self, lane: usize) -> Result<Bytes, String> {
         let result = self.try_read_frame(lane);
         if result.is_err() {
             self.lanes[lane] = None;
@@ -238,6 +238,6 @@ fn api<R>() -> &'static str {
 }
 
 /// Text as the messages want it.
-pub(super) fn s(text: &str) -> StrBytes {
+pub(crate) fn s(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
