@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+/// Highest log end, and base offset of a segment: one more can still be counted.
+pub(crate) const MAX_END_OFFSET: i64 = i64::MAX - 1;
 /// Longest name of a folder.
 const MAX_NAME: usize = 255;
 
@@ -127,7 +129,8 @@ impl FileKind {
                 .find(|kind| kind.suffix() == &name[dot..])?;
         let digits = &name[..dot];
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| Some((kind, digits.parse().ok()?)))?
+        let offset = digits.parse().ok().filter(|offset| plain && *offset <= MAX_END_OFFSET)?;
+        Some((kind, offset))
     }
 }
 
@@ -159,6 +162,8 @@ mod tests {
             "leader-epoch-checkpoint",
             "0.log.deleted",
             "x.log",
+            "9223372036854775807.log",
+            "9223372036854775808.log",
             "00000000000000000100-0000000001.checkpoint",
         ] {
             assert_eq!(FileKind::parse(other), None, "{other}");

@@ -6,6 +6,7 @@ use std::io;
 
 use protocol::batch::{self, BatchError, BatchHeader};
 
+use crate::names::MAX_END_OFFSET;
 use crate::segment::SegmentFile;
 
 /// Buffer of a walk over headers: an index interval.
@@ -96,7 +97,7 @@ impl<'a> BatchScan<'a> {
         }
         let start = (self.position - self.buffer_at) as usize;
         let header = match BatchHeader::parse(&self.buffer[start..self.filled]) {
-            Ok(header) if header.base_offset >= 0 && header.last_offset_delta >= 0 => header,
+            Ok(header) if has_offsets(&header) => header,
             Err(BatchError::Legacy(_)) => return Ok(Step::Bad(OLD_FORMAT)),
             _ => return Ok(Step::Bad("no batch header")),
         };
@@ -132,4 +133,10 @@ impl<'a> BatchScan<'a> {
         self.filled = self.file.read_at(&mut self.buffer[..wanted], self.position)?;
         Ok(self.filled >= len)
     }
+}
+
+/// Whether a batch has an offset, and all of its offsets can be counted.
+pub(crate) fn has_offsets(header: &BatchHeader) -> bool {
+    let delta = i64::from(header.last_offset_delta);
+    header.base_offset >= 0 && delta >= 0 && header.base_offset < MAX_END_OFFSET - delta
 }

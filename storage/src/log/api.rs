@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::names::MAX_END_OFFSET;
 use crate::segment::SegmentFile;
 
 /// What is known about a log before its files are read.
@@ -24,6 +25,17 @@ impl OpenArgs {
     /// For a log that does not exist yet.
     pub fn new_log(now_ms: i64) -> Self {
         OpenArgs { log_start_offset: 0, recovery_point: 0, high_watermark: 0, clean_shutdown: true, now_ms }
+    }
+
+    /// Offsets that a log may have: checkpoints are text and may say anything.
+    pub(super) fn in_range(self) -> Self {
+        let in_range = |offset: i64| offset.clamp(0, MAX_END_OFFSET);
+        OpenArgs {
+            log_start_offset: in_range(self.log_start_offset),
+            recovery_point: in_range(self.recovery_point),
+            high_watermark: in_range(self.high_watermark),
+            ..self
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::Log;
 use super::api::{AppendArgs, AppendInfo};
 use super::error::{AppendError, StorageError};
 use crate::producer_state::{BatchMetadata, Prepared, ProducerArgs};
+use crate::scan::has_offsets;
 
 /// The batches of one append, summed up.
 #[derive(Debug, Clone, Copy)]
@@ -51,12 +52,12 @@ impl Log {
         while at < records.len() {
             let batch = &mut records[at..];
             let mut header = BatchHeader::parse(batch).map_err(|e| AppendError::Malformed(e.to_string()))?;
-            if header.size() > batch.len() || header.last_offset_delta < 0 {
+            header.base_offset = next_offset;
+            if header.size() > batch.len() || !has_offsets(&header) {
                 return Err(AppendError::Malformed("cut off or without an offset".into()));
             }
             batch::patch_base_offset(batch, next_offset);
             batch::patch_leader_epoch(batch, args.leader_epoch);
-            header.base_offset = next_offset;
             next_offset = header.next_offset();
             summary = Some(Summary::add(summary, &header));
             at += header.size();
@@ -107,7 +108,7 @@ impl Log {
             let batch = batch.map_err(|e| AppendError::Malformed(e.to_string()))?;
             batch::verify_crc(batch.bytes).map_err(|e| AppendError::Malformed(e.to_string()))?;
             let header = batch.header().map_err(|e| AppendError::Malformed(e.to_string()))?;
-            if header.base_offset < expected || header.last_offset_delta < 0 {
+            if header.base_offset < expected || !has_offsets(&header) {
                 return Err(AppendError::OffsetOrder { expected, found: header.base_offset });
             }
             expected = header.next_offset();

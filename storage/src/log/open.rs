@@ -22,6 +22,7 @@ use crate::segment::Segment;
 impl Log {
     /// Opens the log in `dir`, which is created if it is missing, and recovers it if there was no clean shutdown.
     pub fn open(dir: &Path, config: LogConfig, args: OpenArgs) -> Result<(Log, RecoveryReport), OpenError> {
+        let args = args.in_range();
         let created = !dir.is_dir();
         if created {
             fs::create_dir(dir).map_err(StorageError::of("create", dir))?;

@@ -214,7 +214,7 @@ fn first_record(
     let records = RawBatch { position: 0, bytes }.open_records(MAX_DECOMPRESSED, &mut scratch).ok()?;
     for record in records {
         let record = record.ok()?;
-        let offset = header.base_offset + i64::from(record.offset_delta);
+        let offset = header.base_offset.saturating_add(i64::from(record.offset_delta));
         let timestamp = header.timestamp_of(&record);
         if wanted(offset, timestamp) {
             return Some(Some(TimestampOffset {

@@ -16,7 +16,7 @@ use protocol::batch::{self, BatchHeader};
 use super::api::Quarantined;
 use super::error::StorageError;
 use crate::durable;
-use crate::scan::{BatchScan, Depth, OLD_FORMAT, Step};
+use crate::scan::{BatchScan, Depth, OLD_FORMAT, Step, has_offsets};
 use crate::segment::SegmentFile;
 
 /// Bytes that are searched at a time for the next good batch.
@@ -125,7 +125,8 @@ fn note(checked: &mut Checked, header: &BatchHeader) {
 }
 
 fn in_bounds(header: &BatchHeader, bounds: Bounds) -> bool {
-    header.base_offset >= bounds.base_offset
+    has_offsets(header)
+        && header.base_offset >= bounds.base_offset
         && header.last_offset() < bounds.limit
         && header.last_offset() - bounds.base_offset <= i64::from(i32::MAX)
 }

@@ -185,6 +185,34 @@ fn missing_files_are_made_anew_and_strays_removed() {
 }
 
 #[test]
+fn offsets_end_before_they_cannot_be_counted() {
+    let temp = super::temp_dir();
+    let dir = temp.path().join("t-0");
+    let args = OpenArgs {
+        log_start_offset: i64::MAX,
+        recovery_point: i64::MIN,
+        high_watermark: i64::MAX,
+        ..OpenArgs::new_log(NOW)
+    };
+    let (mut log, _) = open(&dir, &config(), args);
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (i64::MAX - 1, i64::MAX - 1));
+    assert!(log.append_as_leader(&mut batch(1, 1, NOW), super::LEADER).is_err(), "no offset is left");
+    drop(log);
+    // A batch that says that it lies there is damaged; a segment with such a name is none of ours.
+    fs::remove_dir_all(&dir).unwrap();
+    let (dir, ..) = written(temp.path());
+    let active = segments(&dir).pop().unwrap();
+    let good = fs::read(&active).unwrap();
+    let mut last = batch(2, 90, NOW);
+    protocol::batch::patch_base_offset(&mut last, i64::MAX - 2);
+    fs::write(&active, [&good[..], &last].concat()).unwrap();
+    fs::write(dir.join(format!("{}.log", i64::MAX)), b"").unwrap();
+    let (mut log, report) = crashed(&dir, 0);
+    assert_eq!((report.torn_bytes, log.log_end_offset()), (last.len() as u64, 54));
+    assert_eq!(append(&mut log, 1, 1).first_offset, 54);
+}
+
+#[test]
 fn a_log_that_ends_below_its_start_is_emptied() {
     let temp = super::temp_dir();
     let (dir, ..) = written(temp.path());
