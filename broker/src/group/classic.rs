@@ -43,6 +43,10 @@ pub const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
 /// A new member's join is given up after this long, so that clients that went away do not pile up.
 const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1_000;
 
+/// How long a join phase at least goes on in which no static member has come: a rebalance timeout of 0, which clients
+/// may send, would have the timer run out again at once, and again, until the sessions end.
+const MIN_STATIC_WAIT_MS: i64 = 1_000;
+
 /// States of a classic group; "Dead" only names a group that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

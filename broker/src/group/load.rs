@@ -103,7 +103,7 @@ impl Load {
         for record in batch.open_records(MAX_RECORDS_BYTES, scratch)? {
             let record =
                 record.map_err(|source| LoadError::Record { base_offset: header.base_offset, source })?;
-            let offset = header.base_offset + i64::from(record.offset_delta);
+            let offset = header.base_offset.saturating_add(i64::from(record.offset_delta));
             self.records += 1;
             let Some(key) = record.key else { continue };
             if header.is_control() {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use protocol::ErrorCode;
 
 use super::{
-    AfterWrite, ClassicGroup, Effect, Member, NEW_MEMBER_JOIN_TIMEOUT_MS, Now, Protocol, Settings, State,
-    StaticReplacement, SyncReply, Timer, Token,
+    AfterWrite, ClassicGroup, Effect, MIN_STATIC_WAIT_MS, Member, NEW_MEMBER_JOIN_TIMEOUT_MS, Now, Protocol,
+    Settings, State, StaticReplacement, SyncReply, Timer, Token,
 };
 
 /// A JoinGroup request.
@@ -467,7 +467,8 @@ impl ClassicGroup {
             self.begin_generation(now, out);
         } else {
             // Only static members are left, and none has come: wait until they come or their sessions end.
-            out.push(Effect::SetTimer(Timer::Join, now.ticks_ms + self.max_rebalance_timeout_ms()));
+            let wait_ms = self.max_rebalance_timeout_ms().max(MIN_STATIC_WAIT_MS);
+            out.push(Effect::SetTimer(Timer::Join, now.ticks_ms + wait_ms));
         }
     }
 

@@ -707,6 +707,38 @@ fn static_members_stay_when_they_do_not_rejoin() {
     assert_eq!((reply.generation, &*reply.leader, reply.members.len()), (2, "b1", 2));
 }
 
+/// With the timeouts that clients send the join timer would be due again at once, for ever.
+#[test]
+fn a_rebalance_that_waits_for_static_members_takes_its_time() {
+    let mut sim = Sim::new();
+    let hasty = |id: &str, instance: &str| JoinRequest {
+        rebalance_timeout_ms: if id == "a1" { 0 } else { -1 },
+        session_timeout_ms: 300_000,
+        ..static_member(id, instance)
+    };
+    sim.send_join(hasty("a1", "A"));
+    sim.send_join(hasty("b1", "B"));
+    sim.send_join(hasty("c1", "C"));
+    sim.now += 3_000;
+    let mut out = Vec::new();
+    sim.group.expired(Timer::Join, sim.at(), &sim.settings, &mut out);
+    sim.run(out);
+    sim.send_sync("a1", 1, &[]);
+    sim.send_sync("b1", 1, &[]);
+    sim.send_sync("c1", 1, &[]);
+    assert_eq!(sim.leave("", Some("A")), ErrorCode::NONE);
+    let (mut out, began) = (Vec::new(), sim.now);
+    sim.group.expired(Timer::Join, sim.at(), &sim.settings, &mut out);
+    let next = out.iter().find_map(|effect| match effect {
+        Effect::SetTimer(Timer::Join, at) => Some(*at - began),
+        _ => None,
+    });
+    assert_eq!(next, Some(MIN_STATIC_WAIT_MS));
+    sim.run(out);
+    sim.pass(300_000);
+    assert_eq!(sim.group.state(), State::Empty, "the sessions end");
+}
+
 #[test]
 fn static_members_leave_by_instance_id_only_when_told() {
     let mut sim = Sim::new();
