@@ -222,7 +222,7 @@ impl Bench {
 
     /// All writes succeed and all clients are gone: every timer runs out.
     fn end(mut self) {
-        let mut left = 10 * (MAX_OPERATIONS + self.ids.len());
+        let mut left = 100 * (MAX_OPERATIONS + self.ids.len());
         while !self.timers.is_empty() || !self.writes.is_empty() {
             left = left.checked_sub(1).expect("timers run out in the end");
             self.write_done(true);
