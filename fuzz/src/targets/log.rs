@@ -3,7 +3,7 @@
 //!
 //! Invariants, whatever the files hold: offsets stand in their order; after a recovery of everything, what is served
 //! has right checksums and rising offsets; a record that is appended gets the log end for its offset, and is
-//! there; after a clean stop the next open finds the same log, without a recovery.
+//! there; after a recovery of everything and a clean stop the next open finds the same log.
 
 use std::cell::RefCell;
 use std::fs;
@@ -121,10 +121,12 @@ fn reopen(dir: &Path, mut log: Log, config: LogConfig, checked: bool) {
         now_ms: NOW_MS,
     };
     let (mut log, report) = Log::open(dir, config, args).expect("what was closed can be opened");
-    assert_eq!(report.wiped_at, None);
-    assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, end));
     let after = read_all(&log, checked);
-    assert!(!checked || after == before, "a clean stop changes {before:?} to {after:?}");
+    if checked {
+        assert_eq!(report.wiped_at, None);
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (start, end));
+        assert_eq!(after, before, "a clean stop changes the log");
+    }
     append(&mut log);
 }
 
