@@ -150,12 +150,6 @@ async fn serve(
         drop(metadata);
         held = dirs;
     }
-    let dirs_failed = async {
-        match &broker {
-            Some(broker) => broker.failed().await,
-            None => std::future::pending().await,
-        }
-    };
     announce(config.node_id, broker.as_ref().map(Broker::listeners), observer.as_ref());
     let stop = tokio::select! {
         stop = signals.next() => {
@@ -163,7 +157,7 @@ async fn serve(
             Ok(stop)
         }
         failed = ended.wait_for(Option::is_some) => Err(controller_failure(failed.ok().as_deref())),
-        () = dirs_failed => Err(NodeError::NoLogDir),
+        () = dirs_failed(broker.as_ref()) => Err(NodeError::NoLogDir),
     };
     if let Some(broker) = broker {
         broker.stop().await;
@@ -173,6 +167,14 @@ async fn serve(
     controller_tasks.stop(STOP_GRACE).await;
     drop((held, separate_metadata_dir));
     left.and(stop)
+}
+
+/// Completes when no log directory of the broker works any more.
+async fn dirs_failed(broker: Option<&Broker>) {
+    match broker {
+        Some(broker) => broker.failed().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn controller_link(handle: &ControllerHandle, settings: &BrokerSettings, control: &Handle) -> ControllerLink {
