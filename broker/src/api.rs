@@ -5,17 +5,20 @@
 //! change the cluster go to the controller as they came.
 
 pub(crate) mod alter_configs;
+pub(crate) mod alter_replica_log_dirs;
 pub(crate) mod alter_requests;
 pub(crate) mod api_versions;
 pub(crate) mod consumer_group_describe;
 pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
+pub(crate) mod describe_client_quotas;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod describe_user_scram_credentials;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod forward;
@@ -72,6 +75,7 @@ pub(crate) const SERVED: &[i16] = &[
     ApiKey::OFFSET_FOR_LEADER_EPOCH,
     ApiKey::DESCRIBE_CONFIGS,
     ApiKey::ALTER_CONFIGS,
+    ApiKey::ALTER_REPLICA_LOG_DIRS,
     ApiKey::DESCRIBE_LOG_DIRS,
     ApiKey::CREATE_PARTITIONS,
     ApiKey::DELETE_GROUPS,
@@ -80,6 +84,10 @@ pub(crate) const SERVED: &[i16] = &[
     ApiKey::ALTER_PARTITION_REASSIGNMENTS,
     ApiKey::LIST_PARTITION_REASSIGNMENTS,
     ApiKey::OFFSET_DELETE,
+    ApiKey::DESCRIBE_CLIENT_QUOTAS,
+    ApiKey::ALTER_CLIENT_QUOTAS,
+    ApiKey::DESCRIBE_USER_SCRAM_CREDENTIALS,
+    ApiKey::ALTER_USER_SCRAM_CREDENTIALS,
     ApiKey::DESCRIBE_QUORUM,
     ApiKey::UPDATE_FEATURES,
     ApiKey::DESCRIBE_CLUSTER,
@@ -208,10 +216,13 @@ impl Call {
             ApiKey::ALTER_CONFIGS => self.run(alter_requests::legacy, out),
             ApiKey::INCREMENTAL_ALTER_CONFIGS => self.run(alter_requests::incremental, out),
             ApiKey::DESCRIBE_LOG_DIRS => self.run(describe_log_dirs::handle, out),
+            ApiKey::ALTER_REPLICA_LOG_DIRS => self.run(alter_replica_log_dirs::handle, out),
             ApiKey::DESCRIBE_CLUSTER => self.run(describe_cluster::handle, out),
             ApiKey::DESCRIBE_PRODUCERS => self.run(describe_producers::handle, out),
             ApiKey::LIST_CONFIG_RESOURCES => self.run(list_config_resources::handle, out),
             ApiKey::CONSUMER_GROUP_DESCRIBE => self.run_group(consumer_group_describe::handle, out),
+            ApiKey::DESCRIBE_CLIENT_QUOTAS => self.run(describe_client_quotas::handle, out),
+            ApiKey::DESCRIBE_USER_SCRAM_CREDENTIALS => self.run(describe_user_scram_credentials::handle, out),
             ApiKey::DESCRIBE_TOPIC_PARTITIONS => self.run(describe_topic_partitions::handle, out),
             _ => {
                 forward::to_controller(self.place(), self.ctx, self.client.peer.ip(), self.frame, self.charge)

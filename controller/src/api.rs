@@ -20,8 +20,9 @@ pub(crate) mod vote;
 
 use bytes::{Bytes, BytesMut};
 use protocol::messages::{
-    AllocateProducerIdsRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
-    AlterPartitionRequest, AssignReplicasToDirsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
+    AllocateProducerIdsRequest, AlterClientQuotasRequest, AlterConfigsRequest,
+    AlterPartitionReassignmentsRequest, AlterPartitionRequest, AlterUserScramCredentialsRequest,
+    AssignReplicasToDirsRequest, BrokerHeartbeatRequest, BrokerRegistrationRequest,
     ControllerRegistrationRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
     ElectLeadersRequest, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest,
     UnregisterBrokerRequest, UpdateFeaturesRequest,
@@ -54,6 +55,8 @@ pub(crate) fn is_served(api_key: i16) -> bool {
             | ApiKey::ELECT_LEADERS
             | ApiKey::ALTER_PARTITION_REASSIGNMENTS
             | ApiKey::LIST_PARTITION_REASSIGNMENTS
+            | ApiKey::ALTER_CLIENT_QUOTAS
+            | ApiKey::ALTER_USER_SCRAM_CREDENTIALS
             | ApiKey::ASSIGN_REPLICAS_TO_DIRS
             | ApiKey::DESCRIBE_CLUSTER
             | ApiKey::DESCRIBE_CONFIGS
@@ -132,6 +135,8 @@ async fn handle_decided(
         ELECT_LEADERS => ElectLeadersRequest;
         ALTER_PARTITION_REASSIGNMENTS => AlterPartitionReassignmentsRequest;
         LIST_PARTITION_REASSIGNMENTS => ListPartitionReassignmentsRequest;
+        ALTER_CLIENT_QUOTAS => AlterClientQuotasRequest;
+        ALTER_USER_SCRAM_CREDENTIALS => AlterUserScramCredentialsRequest;
         ASSIGN_REPLICAS_TO_DIRS => AssignReplicasToDirsRequest;
     }
 }

@@ -10,6 +10,7 @@
 mod activation;
 mod alter_partition;
 mod brokers;
+mod client_quotas;
 mod configs;
 mod controllers;
 mod directories;
@@ -22,6 +23,7 @@ mod placement;
 mod producer_ids;
 mod reassignment;
 mod rules;
+mod scram;
 mod topic_names;
 mod topics;
 
@@ -94,6 +96,8 @@ fn decide_request(view: View<'_>, entropy: &mut Entropy, version: i16, request: 
         Request::ElectLeaders(request) => election::elect_leaders(view, request),
         Request::AlterPartitionReassignments(request) => reassignment::alter(view, request),
         Request::ListPartitionReassignments(request) => reassignment::list(view, request),
+        Request::AlterClientQuotas(request) => client_quotas::alter(view, request),
+        Request::AlterUserScramCredentials(request) => scram::alter(view, request),
         Request::AssignReplicasToDirs(request) => directories::assign(view, request),
     }
 }

@@ -1,14 +1,19 @@
 //! The answer to a request that is not decided at all, such as by a controller that is not active.
 
+use std::collections::BTreeSet;
+
+use protocol::messages::alter_client_quotas_response::{EntityData, EntryData};
 use protocol::messages::alter_configs_response::AlterConfigsResourceResponse as LegacyResult;
+use protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult;
 use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use protocol::messages::create_topics_response::CreatableTopicResult;
 use protocol::messages::delete_topics_response::DeletableTopicResult;
 use protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{
-    AllocateProducerIdsResponse, AlterConfigsResponse, AlterPartitionReassignmentsResponse,
-    AlterPartitionResponse, AssignReplicasToDirsResponse, BrokerHeartbeatResponse,
+    AllocateProducerIdsResponse, AlterClientQuotasRequest, AlterClientQuotasResponse, AlterConfigsResponse,
+    AlterPartitionReassignmentsResponse, AlterPartitionResponse, AlterUserScramCredentialsRequest,
+    AlterUserScramCredentialsResponse, AssignReplicasToDirsResponse, BrokerHeartbeatResponse,
     BrokerRegistrationResponse, ControllerRegistrationResponse, CreatePartitionsResponse,
     CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse,
     IncrementalAlterConfigsResponse, ListPartitionReassignmentsResponse, UnregisterBrokerResponse,
@@ -75,6 +80,8 @@ pub(crate) fn refuse(version: i16, request: &Request, error: &ApiError) -> Respo
             IncrementalAlterConfigsResponse::default().with_responses(results.collect()).into()
         }
         Request::ElectLeaders(request) => refuse_elections(version, request, error).into(),
+        Request::AlterClientQuotas(request) => refuse_quotas(request, error).into(),
+        Request::AlterUserScramCredentials(request) => refuse_credentials(request, error).into(),
         other => refuse_at_top_level(version, other, error),
     }
 }
@@ -99,6 +106,36 @@ pub(crate) fn refuse_elections(
     ElectLeadersResponse::default()
         .with_error_code(if version >= 1 { error.code() } else { 0 })
         .with_replica_election_results(topics.collect())
+}
+
+fn refuse_quotas(request: &AlterClientQuotasRequest, error: &ApiError) -> AlterClientQuotasResponse {
+    let entries = request.entries.iter().map(|entry| {
+        let parts = entry.entity.iter().map(|part| {
+            EntityData::default()
+                .with_entity_type(part.entity_type.clone())
+                .with_entity_name(part.entity_name.clone())
+        });
+        EntryData::default()
+            .with_error_code(error.code())
+            .with_error_message(error.wire_message())
+            .with_entity(parts.collect())
+    });
+    AlterClientQuotasResponse::default().with_entries(entries.collect())
+}
+
+fn refuse_credentials(
+    request: &AlterUserScramCredentialsRequest,
+    error: &ApiError,
+) -> AlterUserScramCredentialsResponse {
+    let deleted = request.deletions.iter().map(|deletion| &deletion.name);
+    let users: BTreeSet<_> = deleted.chain(request.upsertions.iter().map(|one| &one.name)).collect();
+    let results = users.into_iter().map(|user| {
+        AlterUserScramCredentialsResult::default()
+            .with_user(user.clone())
+            .with_error_code(error.code())
+            .with_error_message(error.wire_message())
+    });
+    AlterUserScramCredentialsResponse::default().with_results(results.collect())
 }
 
 /// For answers with a top-level error.
@@ -138,6 +175,8 @@ fn refuse_at_top_level(version: i16, request: &Request, error: &ApiError) -> Res
         | Request::CreatePartitions(_)
         | Request::AlterConfigs(_)
         | Request::IncrementalAlterConfigs(_)
-        | Request::ElectLeaders(_) => refuse(version, request, error),
+        | Request::ElectLeaders(_)
+        | Request::AlterClientQuotas(_)
+        | Request::AlterUserScramCredentials(_) => refuse(version, request, error),
     }
 }

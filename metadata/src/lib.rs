@@ -15,6 +15,7 @@ pub mod loader;
 pub mod local;
 pub mod partition;
 pub mod replay;
+pub mod scram;
 pub mod snapshot;
 
 pub use delta::MetadataDelta;

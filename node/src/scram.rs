@@ -2,15 +2,10 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hmac::digest::{Digest, KeyInit, Output};
-use hmac::{Hmac, Mac};
-use protocol::records::{Record, UserScramCredentialRecord};
-use sha2::{Sha256, Sha512};
+use metadata::scram::{ITERATIONS, ScramMechanism};
+use protocol::records::Record;
 
 use crate::format::FormatError;
-
-/// Least and most rounds that Kafka takes for both mechanisms.
-const ITERATIONS: (i32, i32) = (4096, 16_384);
 
 /// Parses `SCRAM-SHA-256=[name=alice,password=secret]`, with optional `iterations` and base64 `salt`, and with
 /// base64 `saltedpassword` in place of the password (`ScramParser`). `random_salt` is used if there is none.
@@ -24,10 +19,8 @@ pub(crate) fn parse(text: &str, random_salt: &[u8]) -> Result<Record, FormatErro
     let Some((mechanism, rest)) = text.split_once('=') else {
         return refuse(format!("Failed to find equals sign in SCRAM argument '{text}'"));
     };
-    let code: i8 = match mechanism {
-        "SCRAM-SHA-256" => 1,
-        "SCRAM-SHA-512" => 2,
-        _ => return refuse(format!("The add-scram mechanism {mechanism} is not supported.")),
+    let Some(known) = ScramMechanism::from_name(mechanism) else {
+        return refuse(format!("The add-scram mechanism {mechanism} is not supported."));
     };
     let Some(rest) = rest.strip_prefix('[') else {
         return refuse("Expected configuration string to start with [".to_owned());
@@ -48,20 +41,9 @@ pub(crate) fn parse(text: &str, random_salt: &[u8]) -> Result<Record, FormatErro
     }
     let salted = match parts.secret {
         Secret::Salted(salted) => salted,
-        Secret::Password(password) => salted_password(code, password.as_bytes(), &salt, iterations),
+        Secret::Password(password) => known.salted_password(password.as_bytes(), &salt, iterations),
     };
-    let (stored_key, server_key) = match code {
-        1 => keys::<Hmac<Sha256>, Sha256>(&salted),
-        _ => keys::<Hmac<Sha512>, Sha512>(&salted),
-    };
-    Ok(Record::UserScramCredential(UserScramCredentialRecord {
-        name: parts.name,
-        mechanism: code,
-        salt: salt.into(),
-        stored_key: stored_key.into(),
-        server_key: server_key.into(),
-        iterations,
-    }))
+    Ok(Record::UserScramCredential(known.credential(parts.name, salt.into(), &salted, iterations)))
 }
 
 enum Secret {
@@ -127,29 +109,10 @@ impl Parts {
     }
 }
 
-fn salted_password(mechanism: i8, password: &[u8], salt: &[u8], iterations: i32) -> Vec<u8> {
-    let rounds = iterations.unsigned_abs();
-    if mechanism == 1 {
-        pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, rounds).to_vec()
-    } else {
-        pbkdf2::pbkdf2_hmac_array::<Sha512, 64>(password, salt, rounds).to_vec()
-    }
-}
-
-/// Stored key and server key.
-fn keys<M: Mac + KeyInit, D: Digest>(salted: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let client: Output<M> = authenticate::<M>(salted, b"Client Key");
-    (D::digest(&client).to_vec(), authenticate::<M>(salted, b"Server Key").to_vec())
-}
-
-fn authenticate<M: Mac + KeyInit>(key: &[u8], text: &[u8]) -> Output<M> {
-    let mut mac = <M as Mac>::new_from_slice(key).expect("HMAC takes keys of every length");
-    mac.update(text);
-    mac.finalize().into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
+    use protocol::records::UserScramCredentialRecord;
+
     use super::*;
 
     fn credential(text: &str) -> Result<UserScramCredentialRecord, String> {

@@ -5,6 +5,7 @@
 //! it is ([`normal`]). Apache Kafka's answers are kept in `testdata/answers-4.1.2.txt`; how they were made and which
 //! differences are wanted is in `tests/compat/README.md`.
 
+mod accounts;
 mod alter;
 mod configs;
 mod controller;
@@ -38,6 +39,7 @@ pub fn answers(node: &Node) -> Vec<Answer> {
     log_admin::script(&mut s);
     configs::script(&mut s);
     alter::script(&mut s);
+    accounts::script(&mut s, &node.data().display().to_string());
     groups::script(&mut s);
     topics::deletions(&mut s);
     raw::script(&mut s);
