@@ -1,7 +1,8 @@
-//! Project tasks: `cargo xtask setup|tidy|test|fuzz|soak|bench|profile`.
+//! Project tasks: `cargo xtask setup|tidy|test|compat|fuzz|soak|bench|profile`.
 //!
 //! Every command that a task runs is printed first; the first one that fails ends the task with exit code 1.
 
+mod compat;
 mod fuzz;
 mod setup;
 mod shell;
@@ -16,6 +17,8 @@ const USAGE: &str = "\
 cargo xtask setup                     fetch what the tests need into target/test-setup (skips what is there)
 cargo xtask tidy                      formatting, lints, documentation, sizes, layers
 cargo xtask test                      setup, tidy, release build, every test
+cargo xtask compat [--suite NAME] [--write]
+                                      test suites of other projects; --write renews the table of results
 cargo xtask fuzz [--target T] [--seconds N]   libFuzzer over the targets of fuzz/, 60 s each unless told otherwise
 cargo xtask fuzz --merge [--target T]  the smallest inputs that reach everything, into fuzz/corpus
 cargo xtask soak kill [--rounds N]    kill -9 under load, 200 rounds unless told otherwise
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(&shell),
         ["tidy"] => tidy::run(&shell),
         ["test"] => test(&shell),
+        ["compat", options @ ..] => compat::run(&shell, options),
         ["fuzz", options @ ..] => match fuzz_options(options) {
             Some(options) => fuzz::run(&shell, &options),
             None => return usage(),

@@ -13,6 +13,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("kcat", "kcat"),
     ("strace", "strace"),
     ("setpriv", "util-linux"),
+    ("ip", "iproute2"),
     ("make", "make"),
     ("cc", "gcc"),
     ("c++", "g++"),
@@ -157,7 +158,7 @@ fn pom(artifacts: &[&str]) -> String {
 }
 
 /// Runs `make` in a fresh `dir` unless the stamp there says that it succeeded with these inputs before.
-fn unless_stamped(
+pub(crate) fn unless_stamped(
     dir: &Path,
     inputs: &[&Path],
     more: &str,

@@ -1,0 +1,1 @@
+"""Stands in for the package that starts Kafka for the tests of confluent-kafka."""
