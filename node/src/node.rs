@@ -128,9 +128,8 @@ async fn serve(
     let metadata = Box::new(LocalMetadata(handle.subscribe()));
     let OpenDirs { dirs, separate_metadata_dir, .. } = dirs;
     let mut ended = handle.ended();
-    let mut broker = None;
     // A controller keeps the locks itself.
-    let mut held = Vec::new();
+    let (mut broker, mut held) = (None, Vec::new());
     if config.is_broker {
         let locked = dirs.into_iter().map(|(dir, id)| LockedDir { dir, id }).collect();
         // Boxed: starting takes more room than all that comes after.
