@@ -56,7 +56,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "aiokafka",
-        what: "aiokafka 0.14.0, all tests",
+        what: "aiokafka 0.14.0, the tests that talk to a broker",
         checkout: Some("MINIKAFKA_COMPAT_AIOKAFKA"),
         node: &[],
         run: python::aiokafka,
