@@ -1,5 +1,6 @@
 //! Starting the controller, or what observes it on a node that is only a broker: files, thread, handle.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -9,7 +10,7 @@ use metadata::config::listeners::Endpoint;
 use metadata::config::node::NodeConfig;
 use metadata::config::{ControllerConfig, Layers};
 use protocol::StrBytes;
-use protocol::features::FEATURES;
+use protocol::features::{FEATURES, MetadataVersion};
 use protocol::messages::ControllerRegistrationRequest;
 use protocol::messages::controller_registration_request::{Feature, Listener};
 use raft::{Address, Endpoint as RaftEndpoint, ReplicaKey, Voter, VoterSet};
@@ -83,10 +84,8 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         now_ms: steady_ms,
     };
     let log = KraftLog::open(metadata_log_dir, log_config)?;
-    let bootstrap = snapshot_file::read_bootstrap(metadata_log_dir)?.unwrap_or_else(|| {
-        let latest = protocol::features::MetadataVersion::LATEST_PRODUCTION;
-        bootstrap_records(latest, &std::collections::BTreeMap::new(), [])
-    });
+    let bootstrap = snapshot_file::read_bootstrap(metadata_log_dir)?
+        .unwrap_or_else(|| bootstrap_records(MetadataVersion::LATEST_PRODUCTION, &BTreeMap::new(), []));
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
     let mut entropy = Entropy::from_seed(seed);
