@@ -12,10 +12,12 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_path_buf()
 }
 
-/// Cargo's target directory: a program lies in `<target>/<profile>`, a test binary in `<target>/<profile>/deps`.
+/// Cargo's target directory: a program lies in `<target>/<profile>`, a test binary in `<target>/<profile>/deps`, an
+/// example in `<target>/<profile>/examples`.
 pub fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("the path of the running program");
-    let levels = if exe.parent().is_some_and(|dir| dir.ends_with("deps")) { 3 } else { 2 };
+    let is_below = exe.parent().is_some_and(|dir| dir.ends_with("deps") || dir.ends_with("examples"));
+    let levels = if is_below { 3 } else { 2 };
     exe.ancestors().nth(levels).expect("programs lie under the target directory").to_path_buf()
 }
 
