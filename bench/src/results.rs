@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use minikafka_tests::setup;
 use serde_json::json;
 
 use crate::picture;
@@ -62,6 +63,6 @@ impl Results {
 }
 
 fn says(program: &str, words: &[&str]) -> String {
-    let output = Command::new(program).args(words).output();
+    let output = Command::new(program).args(words).current_dir(setup::root()).output();
     output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
 }

@@ -221,10 +221,13 @@ impl Connection {
         put_response_header(key, version, header.correlation_id, &mut self.output);
         let encoded = if key == ApiKey::CreateTopics as i16 {
             let request = CreateTopicsRequest::decode(&mut body, version).map_err(io::Error::other)?;
-            let topic = |t: protocol::messages::create_topics_request::CreatableTopic| {
-                CreatableTopicResult::default().with_name(t.name).with_num_partitions(t.num_partitions)
-            };
-            let topics = request.topics.into_iter().map(topic).collect();
+            let mut topics = Vec::new();
+            for topic in request.topics {
+                for index in 0..topic.num_partitions {
+                    self.partitions.get(&topic.name, index)?;
+                }
+                topics.push(CreatableTopicResult::default().with_name(topic.name));
+            }
             CreateTopicsResponse::default().with_topics(topics).encode(&mut self.output, version)
         } else if key == ApiKey::DeleteTopics as i16 {
             let request = DeleteTopicsRequest::decode(&mut body, version).map_err(io::Error::other)?;
