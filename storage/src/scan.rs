@@ -2,10 +2,15 @@
 //!
 //! Reads by `pread` through one buffer. Nothing is allocated beyond the bytes that the file has.
 
+mod search;
+mod walk;
+
 use std::io;
 
 use protocol::batch::{self, BatchError, BatchHeader};
 
+pub(crate) use self::search::{Bounds, find_batch};
+pub(crate) use self::walk::{Plausible, Walk, WalkEnds};
 use crate::names::MAX_END_OFFSET;
 use crate::segment::SegmentFile;
 

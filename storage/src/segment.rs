@@ -9,6 +9,7 @@ mod cleaned;
 mod file;
 mod lookup;
 mod tail;
+mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use crate::index::{OffsetIndex, TimeEntry, TimeIndex};
 use crate::log::StorageError;
 use crate::names::FileKind;
 use tail::Tail;
+use trust::Walked;
 
 pub(crate) use lookup::Found;
 
@@ -42,6 +44,9 @@ pub(crate) struct Segment {
     interval: u32,
     /// The last write failed and could not be cut off yet.
     torn: bool,
+    /// From here on every batch was written or checked since the log was opened.
+    trusted_from: u64,
+    walked: Mutex<Walked>,
     lazy: Mutex<Lazy>,
     tail: Tail,
 }
@@ -107,6 +112,8 @@ impl Segment {
             first_timestamp: None,
             interval: config.index_interval_bytes,
             torn: false,
+            trusted_from: size,
+            walked: Mutex::default(),
             lazy: Mutex::default(),
             tail: Tail::default(),
         }
@@ -310,6 +317,8 @@ impl Segment {
         let file = self.file_in_mut()?;
         file.set_len(position).map_err(StorageError::of("truncate", &path))?;
         self.size = position;
+        self.trusted_from = self.trusted_from.min(position);
+        *self.walked.get_mut() = Walked::default();
         self.torn = false;
         self.tail.clear();
         let base_offset = self.base_offset;

@@ -106,6 +106,7 @@ impl LastState {
             recovery_point: of(&self.recovery_points),
             high_watermark: of(&self.high_watermarks),
             clean_shutdown: self.clean_shutdown.is_some(),
+            durable_end: None,
             now_ms,
         }
     }

@@ -17,6 +17,10 @@ pub struct OpenArgs {
     pub high_watermark: i64,
     /// The directory had a clean-shutdown mark: segments are not scanned.
     pub clean_shutdown: bool,
+    /// For a log that must not lose anything: all offsets below this one were on the disk. If one is missing, or if
+    /// anything is damaged but a write at the end that was not completed, the log is not opened and its files stay as
+    /// they are. Such a log has no gaps. `None`: damage is taken out.
+    pub durable_end: Option<i64>,
     /// Now, milliseconds since 1970.
     pub now_ms: i64,
 }
@@ -24,7 +28,14 @@ pub struct OpenArgs {
 impl OpenArgs {
     /// For a log that does not exist yet.
     pub fn new_log(now_ms: i64) -> Self {
-        OpenArgs { log_start_offset: 0, recovery_point: 0, high_watermark: 0, clean_shutdown: true, now_ms }
+        OpenArgs {
+            log_start_offset: 0,
+            recovery_point: 0,
+            high_watermark: 0,
+            clean_shutdown: true,
+            durable_end: None,
+            now_ms,
+        }
     }
 
     /// Offsets that a log may have: checkpoints are text and may say anything.

@@ -42,6 +42,22 @@ pub enum OpenError {
     /// IO error: take the directory offline.
     #[error(transparent)]
     Io(#[from] StorageError),
+    /// What was on the disk is not there any more, in a log that must not lose anything
+    /// ([`crate::OpenArgs::durable_end`]). Nothing was changed.
+    #[error(
+        "{path} is damaged or cut off at byte {position}: offset {first_offset} cannot be read, and all below \
+         {durable_end} were on the disk; nothing was changed"
+    )]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// First bad byte.
+        position: u64,
+        /// First offset that is missing.
+        first_offset: i64,
+        /// See [`crate::OpenArgs::durable_end`].
+        durable_end: i64,
+    },
     /// The folder holds something that cannot be a replica log.
     #[error("{path}: {reason}")]
     NotALog {

@@ -14,9 +14,10 @@ use super::epochs::Epochs;
 use super::error::{OpenError, StorageError};
 use super::inventory::{Inventory, remove};
 use super::producers::Producers;
-use super::recovery::{self, Bounds, Checked};
+use super::recovery::{self, Checked};
 use crate::config::LogConfig;
 use crate::names::FileKind;
+use crate::scan::Bounds;
 use crate::segment::Segment;
 
 impl Log {
@@ -46,6 +47,11 @@ impl Log {
             .map(|(&base, &size)| Segment::existing(&opening.dir, base, size, &opening.config, args.now_ms))
             .collect();
         let mut log_end_offset = opening.find_end(&mut found_epochs)?;
+        if let Some(durable_end) = args.durable_end.filter(|end| log_end_offset < *end) {
+            let path = opening.segments.last().map_or(opening.dir.to_path_buf(), |s| s.path(FileKind::Log));
+            let (position, first_offset) = (opening.segments.last().map_or(0, Segment::size), log_end_offset);
+            return Err(OpenError::Damaged { path, position, first_offset, durable_end });
+        }
         if log_end_offset < args.log_start_offset && !opening.segments.is_empty() {
             opening.report.wiped_at = Some(log_end_offset);
             opening.report.proved_loss = true;
@@ -140,6 +146,9 @@ impl Opening {
         let file = segment.file()?;
         let checked =
             recovery::check(&file, Bounds { base_offset, limit }).map_err(StorageError::of("read", &path))?;
+        if let Some(durable_end) = self.args.durable_end {
+            self.refuse_damage(at, &checked, durable_end)?;
+        }
         self.report.scanned_segments += 1;
         self.report.rebuilt_indexes.push(base_offset);
         let mut size = checked.file_size;
@@ -178,6 +187,23 @@ impl Opening {
         let synced = checked.next_offset < self.args.recovery_point || self.args.clean_shutdown;
         let keep = checked.damage.iter().any(|damage| damage.keep);
         !followed && !synced && !keep
+    }
+
+    /// Nothing may be missing or be taken out of this log but a write that was not completed.
+    fn refuse_damage(&self, at: usize, checked: &Checked, durable_end: i64) -> Result<(), OpenError> {
+        let limit = self.segments.get(at + 1).map(Segment::base_offset);
+        let is_short = limit.is_some_and(|limit| checked.next_offset < limit);
+        let torn = self.is_torn(at, checked) && checked.bad_end().is_some();
+        let first = checked.damage.first();
+        if checked.has_gap || is_short || first.is_some() && (!torn || checked.next_offset < durable_end) {
+            return Err(OpenError::Damaged {
+                path: self.segments[at].path(FileKind::Log),
+                position: first.map_or(checked.file_size, |damage| damage.bytes.start),
+                first_offset: first.map_or(checked.next_offset, |damage| damage.first_offset),
+                durable_end,
+            });
+        }
+        Ok(())
     }
 
     fn report_damage(&mut self, path: &Path, quarantined: Vec<Quarantined>) {

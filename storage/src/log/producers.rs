@@ -17,8 +17,7 @@ use super::inventory::remove;
 use crate::config::LogConfig;
 use crate::names::FileKind;
 use crate::producer_state::{ProducerStates, ProducerUpdate};
-use crate::scan::{BatchScan, Depth, Step};
-use crate::segment::doom_file;
+use crate::segment::{Segment, doom_file};
 use crate::txn_index::{AbortedTxn, TransactionIndex, TxnIndexError};
 
 /// Producer states with the files that hold them.
@@ -92,20 +91,28 @@ impl Log {
             }
             let path = segment.path(FileKind::Log);
             let file = segment.file()?;
+            // Where the batch with `from` is damaged, the whole segment is looked through.
             let start = match from > base_offset {
-                true => segment.locate(from)?.map_or(segment.size(), |found| found.position),
+                true => match segment.find(from, i64::MAX) {
+                    Ok(found) => found.map_or(segment.size(), |found| found.position),
+                    Err(ReadError::Io(e)) => return Err(e),
+                    Err(_) => 0,
+                },
                 false => 0,
             };
-            let mut scan = BatchScan::new(&file, start, segment.size(), Depth::Header);
+            let limit = self.segments.get(at + 1).map_or(i64::MAX, Segment::base_offset);
+            let begin = if start > 0 { None } else { Some(base_offset) };
+            let mut walk = segment.walk(&file, start, begin, limit);
             let mut bytes = Vec::new();
             let mut aborted = Vec::new();
-            while let Step::Batch(header) = scan.step().map_err(StorageError::of("read", &path))? {
+            while let Some(batch) = walk.step().map_err(StorageError::of("read", &path))? {
+                let header = &batch.header;
                 if !header.has_producer_id() || header.last_offset() < from {
                     continue;
                 }
                 // Only markers have records that matter.
                 bytes.resize(if header.is_control() { header.size() } else { HEADER_SIZE }, 0);
-                file.read_at(&mut bytes, scan.position()).map_err(StorageError::of("read", &path))?;
+                file.read_at(&mut bytes, batch.position).map_err(StorageError::of("read", &path))?;
                 match self.producers.states.replay(&RawBatch { position: 0, bytes: &bytes }) {
                     Ok(txn) => aborted.extend(txn),
                     Err(e) => {

@@ -60,6 +60,13 @@ impl Log {
             }
             upper_offset = bound;
         }
+        let limit_of_segment = self.segments.get(at + 1).map_or(i64::MAX, Segment::base_offset);
+        let wanted = end.min(found.position.saturating_add(limit as u64));
+        let good_end = segment.plausible_end(&found, wanted, limit_of_segment)?;
+        if good_end < wanted {
+            let len = (good_end - found.position) as usize;
+            return Ok(LogSlice { segment: segment.file()?, position: found.position, len, upper_offset });
+        }
         if limit as u64 >= end.saturating_sub(found.position) {
             let len = end.saturating_sub(found.position) as usize;
             return Ok(LogSlice { segment: segment.file()?, position: found.position, len, upper_offset });
@@ -96,7 +103,8 @@ impl Log {
         if at + 1 < self.segments.len() {
             self.opened_sealed.store(true, Ordering::Relaxed);
         }
-        self.segments[at].find(offset)
+        let limit = self.segments.get(at + 1).map_or(i64::MAX, Segment::base_offset);
+        self.segments[at].find(offset, limit)
     }
 
     /// Where the batch with `offset` begins (the end of the active segment for the log end).

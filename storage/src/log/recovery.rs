@@ -11,25 +11,16 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use protocol::batch::{self, BatchHeader};
+use protocol::batch::BatchHeader;
 
 use super::api::Quarantined;
 use super::error::StorageError;
 use crate::durable;
-use crate::scan::{BatchScan, Depth, OLD_FORMAT, Step, has_offsets};
+use crate::scan::{BatchScan, Bounds, Depth, OLD_FORMAT, Step, find_batch};
 use crate::segment::SegmentFile;
 
-/// Bytes that are searched at a time for the next good batch.
-const SEARCH_CHUNK: usize = 1 << 20;
-
-/// What a segment is checked against.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    /// Its base offset: no smaller offset may be in it.
-    pub(super) base_offset: i64,
-    /// The next segment's base offset: no offset from there on may be in it. `i64::MAX` for the last one.
-    pub(super) limit: i64,
-}
+/// Bytes that are copied at a time.
+const COPY_CHUNK: usize = 1 << 20;
 
 /// A range of bytes that is no part of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +43,8 @@ pub(super) struct Checked {
     pub(super) damage: Vec<Damage>,
     /// One above the last good offset, or the base offset.
     pub(super) next_offset: i64,
+    /// Offsets are missing between two batches.
+    pub(super) has_gap: bool,
     /// First offset of each leader epoch higher than those before.
     pub(super) epochs: Vec<(i32, i64)>,
 }
@@ -78,7 +71,7 @@ pub(super) fn check(file: &SegmentFile, bounds: Bounds) -> io::Result<Checked> {
         let keep = matches!(step, Step::Bad(OLD_FORMAT));
         let header = match step {
             Step::End => return Ok(checked),
-            Step::Batch(header) if in_bounds(&header, bounds) => Some(header),
+            Step::Batch(header) if bounds.hold(&header) => Some(header),
             Step::Batch(_) | Step::Bad(_) => None,
         };
         let position = scan.position();
@@ -116,57 +109,13 @@ pub(super) fn check(file: &SegmentFile, bounds: Bounds) -> io::Result<Checked> {
 }
 
 fn note(checked: &mut Checked, header: &BatchHeader) {
+    checked.has_gap |= header.base_offset > checked.next_offset;
     checked.next_offset = header.last_offset() + 1;
     if checked.epochs.last().is_none_or(|(epoch, _)| *epoch < header.partition_leader_epoch)
         && header.partition_leader_epoch >= 0
     {
         checked.epochs.push((header.partition_leader_epoch, header.base_offset));
     }
-}
-
-fn in_bounds(header: &BatchHeader, bounds: Bounds) -> bool {
-    has_offsets(header)
-        && header.base_offset >= bounds.base_offset
-        && header.last_offset() < bounds.limit
-        && header.last_offset() - bounds.base_offset <= i64::from(i32::MAX)
-}
-
-/// Searches byte by byte from `from` on for a batch that is good in itself and has an offset of at least
-/// `next_offset`; returns its position and base offset.
-fn find_batch(
-    file: &SegmentFile,
-    from: u64,
-    end: u64,
-    next_offset: i64,
-    bounds: Bounds,
-) -> io::Result<Option<(u64, i64)>> {
-    let mut chunk = vec![0; SEARCH_CHUNK.min(end.saturating_sub(from) as usize)];
-    let mut at = from;
-    while end.saturating_sub(at) >= batch::HEADER_SIZE as u64 {
-        let wanted = (chunk.len() as u64).min(end - at) as usize;
-        let filled = file.read_at(&mut chunk[..wanted], at)?;
-        if filled < batch::HEADER_SIZE {
-            return Ok(None);
-        }
-        for start in 0..=filled - batch::HEADER_SIZE {
-            // Most positions end here: the magic byte.
-            if chunk[start + 16] != 2 {
-                continue;
-            }
-            let Ok(header) = BatchHeader::parse(&chunk[start..filled]) else { continue };
-            let position = at + start as u64;
-            let plausible = header.base_offset >= next_offset && in_bounds(&header, bounds);
-            if plausible && good_at(file, position, end)? {
-                return Ok(Some((position, header.base_offset)));
-            }
-        }
-        at += (filled - batch::HEADER_SIZE + 1) as u64;
-    }
-    Ok(None)
-}
-
-fn good_at(file: &SegmentFile, position: u64, end: u64) -> io::Result<bool> {
-    Ok(matches!(BatchScan::new(file, position, end, Depth::Checked).step()?, Step::Batch(_)))
 }
 
 /// Copies the damaged bytes beside the segment and writes the `.log` file anew without them.
@@ -208,7 +157,7 @@ pub(super) fn quarantine(
 
 fn write_ranges(to: &Path, from: &SegmentFile, ranges: &[Range<u64>]) -> Result<(), StorageError> {
     let mut out = File::create(to).map_err(StorageError::of("create", to))?;
-    let mut buffer = vec![0; SEARCH_CHUNK];
+    let mut buffer = vec![0; COPY_CHUNK];
     for range in ranges {
         let mut at = range.start;
         while at < range.end {

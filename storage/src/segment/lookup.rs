@@ -9,7 +9,7 @@ use super::{Indexes, Largest, Lazy, Segment, SegmentFile, time_entry};
 use crate::index::{OffsetEntry, OffsetIndex, TimeIndex};
 use crate::log::{ReadError, StorageError};
 use crate::names::FileKind;
-use crate::scan::{BatchScan, Depth, Step};
+use crate::scan::{BatchScan, Depth, Plausible, Step};
 
 /// A batch in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,47 +68,67 @@ impl Indexes {
 }
 
 impl Segment {
-    /// The first batch whose last offset is at least `offset`; `None` if all are below it.
-    pub(crate) fn find(&self, offset: i64) -> Result<Option<Found>, ReadError> {
+    /// The first batch whose last offset is at least `offset`; `None` if all are below it. `limit` is the base offset of
+    /// the next segment.
+    pub(crate) fn find(&self, offset: i64, limit: i64) -> Result<Option<Found>, ReadError> {
         if let Some((position, base_offset, end)) = self.tail.find(offset) {
             return Ok(Some(Found { position, end: end.unwrap_or(self.size), base_offset }));
         }
         let mut lazy = self.lazy.lock();
         self.load(&mut lazy)?;
-        match self.find_from_index(&mut lazy, offset)? {
+        match self.find_from_index(&mut lazy, offset, limit)? {
             Some(answer) => Ok(answer),
             None => {
                 self.rebuild(&mut lazy, "an entry does not fit the log")?;
-                self.find_from_index(&mut lazy, offset)?.ok_or_else(|| self.corrupt(0))
+                self.find_from_index(&mut lazy, offset, limit)?.ok_or_else(|| self.corrupt(0))
             }
         }
     }
 
     /// [`Segment::find`] by the index; the outer `None` if the index entry turned out to be wrong.
-    fn find_from_index(&self, lazy: &mut Lazy, offset: i64) -> Result<Option<Option<Found>>, ReadError> {
+    ///
+    /// An offset whose batch is damaged is an error; those behind it are found.
+    fn find_from_index(
+        &self,
+        lazy: &mut Lazy,
+        offset: i64,
+        limit: i64,
+    ) -> Result<Option<Option<Found>>, ReadError> {
         let file = self.file_in(lazy)?;
-        let entry = lazy.indexes.as_ref().and_then(|indexes| {
-            indexes.offsets.floor(|e| i64::from(e.relative) + self.base_offset <= offset)
-        });
+        let entry = lazy.indexes.as_ref().and_then(|indexes| self.entry_before(indexes, offset));
         let start = entry.map_or(0, |e| u64::from(e.position));
-        let mut scan = BatchScan::new(&file, start, self.size, Depth::Header);
+        let begin = if entry.is_some() { None } else { Some(self.base_offset) };
+        let mut walk = self.walk(&file, start, begin, limit);
         let mut first = true;
         loop {
-            let step = scan.step().map_err(StorageError::of("read", self.path(FileKind::Log)))?;
-            let header = match step {
-                Step::Batch(header) => header,
-                Step::End => return Ok(Some(None)),
-                Step::Bad(_) if first && entry.is_some() => return Ok(None),
-                Step::Bad(_) => return Err(self.corrupt(scan.position())),
+            let step = walk.step().map_err(StorageError::of("read", self.path(FileKind::Log)))?;
+            let misled = |batch: &Plausible| {
+                batch.position != start || entry.is_some_and(|e| !self.entry_fits(e, &batch.header))
             };
-            if first && entry.is_some_and(|e| !self.entry_fits(e, &header)) {
+            if first && entry.is_some() && step.as_ref().is_none_or(misled) {
                 return Ok(None);
             }
             first = false;
-            if header.last_offset() >= offset {
-                let (position, end) = (scan.position(), scan.next_position());
-                return Ok(Some(Some(Found { position, end, base_offset: header.base_offset })));
+            let Some(batch) = step else {
+                return if walk.ended_damaged() { Err(self.corrupt(self.size)) } else { Ok(Some(None)) };
+            };
+            if batch.header.last_offset() >= offset {
+                let base_offset = batch.header.base_offset;
+                if base_offset > offset && batch.after_damage {
+                    return Err(self.corrupt(batch.position));
+                }
+                return Ok(Some(Some(Found { position: batch.position, end: batch.end, base_offset })));
             }
+        }
+    }
+
+    /// The entry to begin a search for `offset` at. Where the headers may be wrong it is the one before the last, so
+    /// that the batch of the last is compared with the one before it.
+    fn entry_before(&self, indexes: &Indexes, offset: i64) -> Option<OffsetEntry> {
+        let last = indexes.offsets.floor(|e| i64::from(e.relative) + self.base_offset <= offset)?;
+        match u64::from(last.position) >= self.trusted_from {
+            true => Some(last),
+            false => indexes.offsets.floor(|e| e.relative < last.relative),
         }
     }
 
@@ -148,7 +168,7 @@ impl Segment {
         }
         let Some(entry) = floor(&lazy) else { return Ok(0) };
         let offset = i64::from(entry.relative) + self.base_offset;
-        Ok(self.find_from_index(&mut lazy, offset)?.flatten().map_or(0, |found| found.position))
+        Ok(self.find_from_index(&mut lazy, offset, i64::MAX)?.flatten().map_or(0, |found| found.position))
     }
 
     /// The header of the first batch.
@@ -242,11 +262,10 @@ impl Segment {
         let file = self.file_in(lazy)?;
         let mut indexes = Indexes::create(|kind| self.path(kind))?;
         let mut largest = Largest { timestamp: -1, offset: self.base_offset };
-        let mut scan = BatchScan::new(&file, 0, self.size, Depth::Header);
-        while let Step::Batch(header) =
-            scan.step().map_err(StorageError::of("read", self.path(FileKind::Log)))?
-        {
-            indexes.note(self.base_offset, self.interval, &header, scan.position(), &mut largest);
+        let mut walk = self.walk(&file, 0, Some(self.base_offset), i64::MAX);
+        let failed = || StorageError::of("read", self.path(FileKind::Log));
+        while let Some(batch) = walk.step().map_err(failed())? {
+            indexes.note(self.base_offset, self.interval, &batch.header, batch.position, &mut largest);
         }
         indexes.complete(self.base_offset, largest)?;
         lazy.indexes = Some(indexes);
@@ -290,6 +309,7 @@ impl Segment {
         if file.len().map_err(StorageError::of("stat", &path))? > self.size {
             file.set_len(self.size).map_err(StorageError::of("truncate", &path))?;
         }
+        self.trusted_from = 0;
         let mut lazy = std::mem::take(self.lazy.get_mut());
         let result = self.write_new_indexes(&mut lazy);
         *self.lazy.get_mut() = lazy;
@@ -315,7 +335,7 @@ impl Segment {
 
     /// [`Segment::find`] for operations that answer damage with an IO error.
     pub(crate) fn locate(&self, offset: i64) -> Result<Option<Found>, StorageError> {
-        self.find(offset).map_err(|e| self.as_storage_error(e))
+        self.find(offset, i64::MAX).map_err(|e| self.as_storage_error(e))
     }
 
     pub(crate) fn as_storage_error(&self, error: ReadError) -> StorageError {
@@ -328,7 +348,7 @@ impl Segment {
         }
     }
 
-    fn corrupt(&self, position: u64) -> ReadError {
+    pub(super) fn corrupt(&self, position: u64) -> ReadError {
         ReadError::Corrupt { base_offset: self.base_offset, position }
     }
 }

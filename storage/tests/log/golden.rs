@@ -147,6 +147,7 @@ fn open_args(dir: &LogDir, partition: &minikafka_storage::TopicPartition, clean_
         recovery_point: at(Checkpoint::RecoveryPoint),
         high_watermark: at(Checkpoint::HighWatermark),
         clean_shutdown,
+        durable_end: None,
         now_ms: NOW,
     }
 }

@@ -15,6 +15,7 @@ const CRASH: OpenArgs = OpenArgs {
     recovery_point: 0,
     high_watermark: 0,
     clean_shutdown: false,
+    durable_end: None,
     now_ms: NOW,
 };
 

@@ -1,10 +1,13 @@
 //! What is left after a crash, and after a disk changed what was written.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use minikafka_storage::names::FileKind;
-use minikafka_storage::{Log, LogConfig, OpenArgs, RecoveryReport};
+use minikafka_storage::{Log, LogConfig, OpenArgs, OpenError, RecoveryReport};
+use protocol::ErrorCode;
+use protocol::batch::BatchBuilder;
 
 use super::{NOW, append, batch, open, read_all};
 
@@ -159,6 +162,127 @@ fn a_flipped_offset_condemns_its_own_batch_only() {
         drop(log);
         fs::write(first, &good).unwrap();
     }
+}
+
+/// Reads that begin at each offset give its batch, or an error where it is damaged.
+fn assert_readable(log: &Log, all: &[u8], size: usize, damaged: Range<i64>) {
+    for offset in 0..54 {
+        match log.read(offset, 1, i64::MAX, true) {
+            Ok(slice) => {
+                assert!(!damaged.contains(&offset), "offset {offset} is given out");
+                assert_eq!(
+                    slice.read().unwrap(),
+                    all[offset as usize / 2 * size..][..size],
+                    "offset {offset}"
+                );
+            }
+            Err(error) => {
+                assert_eq!(error.code(), ErrorCode::CORRUPT_MESSAGE, "offset {offset}");
+                assert!(damaged.contains(&offset), "offset {offset}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_header_that_was_changed_on_the_disk_is_not_given_out_and_costs_no_other_batch() {
+    let temp = super::temp_dir();
+    let (dir, all, size) = written(temp.path());
+    let first = &segments(&dir)[0];
+    let good = fs::read(first).unwrap();
+    let last = good.len() / size - 1;
+    // Bytes 0 to 7 are the base offset, 8 to 11 the length, 16 is the magic byte.
+    let flips = [(3, 7, 1), (3, 7, 2), (3, 6, 1), (3, 0, 0x80), (3, 0, 1), (3, 8, 1), (3, 10, 2), (3, 11, 1)];
+    let others = [(3, 16, 2), (0, 7, 4), (0, 9, 1), (1, 7, 2), (last, 6, 1), (last, 11, 8), (last, 16, 1)];
+    for (batch, byte, bit) in flips.into_iter().chain(others) {
+        let mut bytes = good.clone();
+        bytes[batch * size + byte] ^= bit;
+        fs::write(first, &bytes).unwrap();
+        let damaged = 2 * batch as i64..2 * batch as i64 + 2;
+        // Nothing in the sealed segment is looked at when the log is opened.
+        let (log, report) = crashed(&dir, 50);
+        assert_eq!((report.scanned_segments, report.quarantined.len()), (1, 0));
+        assert_readable(&log, &all, size, damaged.clone());
+        // A long read ends before the damage; the next one tells of it.
+        match log.read(0, 1 << 20, i64::MAX, true) {
+            Ok(slice) => assert_eq!(slice.read().unwrap(), all[..batch * size], "{batch} {byte} {bit}"),
+            Err(error) => assert_eq!((batch, error.code()), (0, ErrorCode::CORRUPT_MESSAGE)),
+        }
+        assert_readable(&log, &all, size, damaged);
+        drop(log);
+        fs::write(first, &good).unwrap();
+    }
+}
+
+#[test]
+fn a_log_that_must_not_lose_anything_is_not_opened_without_it() {
+    let temp = super::temp_dir();
+    let (dir, _, size) = written(temp.path());
+    let durable = |durable_end| OpenArgs {
+        durable_end: Some(durable_end),
+        clean_shutdown: false,
+        ..OpenArgs::new_log(NOW)
+    };
+    let logs = segments(&dir);
+    let (first, active) = (&logs[0], logs.last().unwrap());
+    let (sealed, tail) = (fs::read(first).unwrap(), fs::read(active).unwrap());
+    assert!(tail.len() >= 2 * size, "the active segment has several batches");
+    let active_base = 54 - (tail.len() / size) as i64 * 2;
+    let flipped = |bytes: &[u8], at: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let refused = |path: &Path, bytes: &[u8], durable_end: i64, first_missing: i64| {
+        let good = fs::read(path).unwrap();
+        fs::write(path, bytes).unwrap();
+        for _ in 0..2 {
+            let result = Log::open(&dir, config(), durable(durable_end));
+            let Err(OpenError::Damaged { first_offset, .. }) = result else { panic!("{result:?}") };
+            assert_eq!(first_offset, first_missing);
+            assert_eq!(fs::read(path).unwrap(), bytes, "nothing was changed");
+        }
+        fs::write(path, good).unwrap();
+    };
+    refused(active, &tail[..tail.len() - 10], 54, 52);
+    refused(active, &tail[..tail.len() - size], 54, 52);
+    refused(active, &flipped(&tail, tail.len() - 1), 54, 52);
+    // Even where nothing is known to have been on the disk.
+    refused(active, &flipped(&tail, 100), 0, active_base);
+    refused(first, &flipped(&sealed, 3 * size + 100), 0, 6);
+    refused(first, &sealed[..sealed.len() - size], 0, (sealed.len() / size) as i64 * 2 - 2);
+    // What was not on the disk yet may be torn.
+    fs::write(active, &tail[..tail.len() - 10]).unwrap();
+    let (log, report) = open(&dir, &config(), durable(52));
+    assert_eq!((log.log_end_offset(), report.torn_bytes), (52, size as u64 - 10));
+}
+
+#[test]
+fn producers_behind_damage_are_known() {
+    let temp = super::temp_dir();
+    let dir = temp.path().join("t-0");
+    let (mut log, _) = open(&dir, &config(), OpenArgs::new_log(NOW));
+    let mut size = 0;
+    for producer_id in 1..=27 {
+        let mut builder = BatchBuilder::new(0).producer(producer_id, 0, 0);
+        builder.push_pair(NOW, None, Some(&[b'x'; 150]));
+        let mut bytes = builder.build();
+        log.append_as_leader(&mut bytes, super::LEADER).unwrap();
+        size = bytes.len();
+    }
+    drop(log);
+    for path in fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()) {
+        if path.extension().is_some_and(|e| e == "snapshot") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let first = &segments(&dir)[0];
+    let mut bytes = fs::read(first).unwrap();
+    // The length of the third batch.
+    bytes[2 * size + 10] ^= 1;
+    fs::write(first, bytes).unwrap();
+    let (log, _) = crashed(&dir, 26);
+    assert_eq!(log.producers().len(), 26, "all but the one whose batch is damaged");
 }
 
 #[test]
