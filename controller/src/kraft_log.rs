@@ -4,6 +4,10 @@
 //! anything that depends on it leaves this node, so that steps without an outside effect share one; a snapshot has its
 //! final name only when it is complete and durable; the log starts at 0 or at a snapshot.
 
+mod synced_end;
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +21,8 @@ use raft::{OffsetAndEpoch, SnapshotChunk, SnapshotInfo};
 use storage::dirs::{CLUSTER_METADATA_DIR, read_partition_metadata};
 use storage::{LogConfig, OpenArgs, durable};
 
+use self::synced_end::SyncedEnd;
+
 /// The metadata log of this node.
 #[derive(Debug)]
 pub(crate) struct KraftLog {
@@ -26,7 +32,8 @@ pub(crate) struct KraftLog {
     partial: Option<(OffsetAndEpoch, File)>,
     /// Something was flushed that is not synced.
     dirty: bool,
-    durable: bool,
+    /// `None` for a directory that does not outlive the process: then nothing is synced.
+    synced_end: Option<SyncedEnd>,
     now_ms: fn() -> i64,
 }
 
@@ -45,9 +52,11 @@ pub enum OpenError {
     /// The log or the directory failed.
     #[error(transparent)]
     Storage(#[from] storage::StorageError),
-    /// Committed records may be missing.
-    #[error("the metadata log in {0} is damaged before its end; restore it from another controller")]
-    Damaged(PathBuf),
+    /// Committed records are missing. Nothing was changed.
+    #[error(
+        "the metadata log cannot be used: {0}; bring the file back, or restore the folder from another controller"
+    )]
+    Damaged(#[source] storage::OpenError),
 }
 
 /// What a metadata log needs to know of the configuration; sizes in bytes, times in ms.
@@ -76,13 +85,18 @@ impl KraftLog {
         };
         let now_ms = (config.now_ms)();
         // Never trusts a clean-shutdown mark: that of the directory says nothing about this log.
-        let args = OpenArgs { clean_shutdown: !existed, ..OpenArgs::new_log(now_ms) };
-        let (log, report) = storage::Log::open(&dir, log_config, args)?;
+        let durable_end = SyncedEnd::read(&dir)?;
+        let args = OpenArgs {
+            clean_shutdown: !existed,
+            durable_end: Some(durable_end),
+            ..OpenArgs::new_log(now_ms)
+        };
+        let (log, report) = storage::Log::open(&dir, log_config, args).map_err(|error| match error {
+            storage::OpenError::Damaged { .. } => OpenError::Damaged(error),
+            error => OpenError::Log(error),
+        })?;
         if report.torn_bytes > 0 {
             tracing::warn!(bytes = report.torn_bytes, "Cut a write that was under way off the metadata log");
-        }
-        if !report.quarantined.is_empty() {
-            return Err(OpenError::Damaged(dir));
         }
         if read_partition_metadata(&dir)?.is_none() {
             // Not synced: it always says the same, so it can be written again.
@@ -90,8 +104,10 @@ impl KraftLog {
             fs::write(dir.join("partition.metadata"), text)?;
         }
         let snapshots = find_snapshots(&dir)?;
-        let KraftLogConfig { durable, now_ms, .. } = config;
-        let mut opened = Self { dir, log, snapshots, partial: None, dirty: false, durable, now_ms };
+        // What is there beyond that may not be on the disk yet: the first sync brings it there.
+        let synced_end = if config.durable { Some(SyncedEnd::open(&dir, durable_end)?) } else { None };
+        let now_ms = config.now_ms;
+        let mut opened = Self { dir, log, snapshots, partial: None, dirty: true, synced_end, now_ms };
         opened.skip_to_snapshot()?;
         Ok(opened)
     }
@@ -113,16 +129,25 @@ impl KraftLog {
 
     /// Makes everything that was flushed durable.
     pub(crate) fn sync(&mut self) -> Result<(), storage::StorageError> {
-        if std::mem::take(&mut self.dirty) && self.durable {
-            self.log.flush(self.log.log_end_offset())?;
+        if std::mem::take(&mut self.dirty)
+            && let Some(synced_end) = &mut self.synced_end
+        {
+            let end = self.log.log_end_offset();
+            self.log.flush(end)?;
+            synced_end.set(end).map_err(storage::StorageError::of("write", &self.dir))?;
         }
         Ok(())
+    }
+
+    /// The log is going to end at `offset`, perhaps before its end.
+    fn lower_synced_end(&mut self, offset: i64) -> io::Result<()> {
+        self.synced_end.as_mut().map_or(Ok(()), |synced_end| synced_end.lower(offset))
     }
 
     /// Replaces the election state.
     pub(crate) fn write_quorum_state(&self, text: &str) -> io::Result<()> {
         let path = self.dir.join(raft::quorum_state::FILE_NAME);
-        if self.durable {
+        if self.synced_end.is_some() {
             durable::replace(&path, text.as_bytes()).map_err(|error| error.source)
         } else {
             fs::write(path, text)
@@ -252,6 +277,7 @@ impl raft::Log for KraftLog {
     }
 
     fn truncate_to(&mut self, end_offset: i64) -> Result<(), LogError> {
+        self.lower_synced_end(end_offset)?;
         self.log.truncate_to(end_offset).map_err(failed)?.remove()?;
         self.dirty = true;
         self.sync().map_err(failed)
@@ -318,6 +344,7 @@ impl raft::Log for KraftLog {
         let path = self.dir.join(file_name(id));
         let last_contained_log_timestamp_ms = header_timestamp(&path)?;
         self.add_snapshot(SnapshotInfo { id, size, last_contained_log_timestamp_ms });
+        self.lower_synced_end(id.offset)?;
         self.log.truncate_fully_and_start_at(id.offset).map_err(failed)?.remove()?;
         Ok(self.drop_snapshots_before(id)?)
     }
