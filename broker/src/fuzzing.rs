@@ -161,6 +161,7 @@ pub fn encode_fetch(
             diverging: partition.diverging,
             aborted: partition.aborted.as_ref().map(|all| all.iter().map(aborted).collect()),
             slice: partition.records.clone(),
+            owner: None,
             behind: false,
         }
     });

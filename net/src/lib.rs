@@ -17,5 +17,5 @@ pub mod tasks;
 pub use budget::{Charge, MemoryBudget, Purpose};
 pub use connection::{ConnectionInfo, ConnectionLimits, Outcome, PendingAnswer, Service};
 pub use listener::{BindError, Bounds, Listener};
-pub use outbox::{FileRange, FrameMark, Outbox, SENDFILE_MIN_BYTES};
+pub use outbox::{FileRange, FileSource, FrameMark, Outbox, SENDFILE_MIN_BYTES};
 pub use quotas::{ConnectionQuotas, ListenerQuota, QuotaSettings, TooManyConnections};

@@ -22,11 +22,29 @@ const TURN_BYTES: usize = 4 * 1024 * 1024;
 /// A buffer larger than this is not kept for the next answer.
 const KEEP_BYTES: usize = 256 * 1024;
 
+/// An open file that answers are sent from.
+pub trait FileSource: Send + Sync {
+    /// The file.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// The kernel could not read the file: the disk is at fault, not the connection. The connection is closed after this.
+    fn failed(&self, error: &io::Error);
+}
+
+/// A plain file, whose failures concern nobody else.
+impl FileSource for std::fs::File {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    fn failed(&self, _error: &io::Error) {}
+}
+
 /// A range of an open file.
 #[derive(Clone)]
 pub struct FileRange {
     /// Kept open for as long as the range is to be sent.
-    pub file: Arc<dyn AsFd + Send + Sync>,
+    pub file: Arc<dyn FileSource>,
     /// First byte.
     pub position: u64,
     /// Bytes.
@@ -235,10 +253,20 @@ fn send_file(socket: BorrowedFd<'_>, range: &mut FileRange) -> io::Result<usize>
     let mut position = range.position;
     let sent = rustix::fs::sendfile(
         socket,
-        range.file.as_fd(),
+        range.file.fd(),
         Some(&mut position),
         range.len.min(SENDFILE_STEP_BYTES),
-    )?;
+    );
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err(errno) => {
+            let error = io::Error::from(errno);
+            if is_disk_error(errno) {
+                range.file.failed(&error);
+            }
+            return Err(error);
+        }
+    };
     if sent == 0 {
         // The size field is out already, so the only honest end is a closed connection.
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment file ended inside an answer"));
@@ -246,6 +274,12 @@ fn send_file(socket: BorrowedFd<'_>, range: &mut FileRange) -> io::Result<usize>
     range.position += sent as u64;
     range.len -= sent;
     Ok(sent)
+}
+
+/// Errors of `sendfile` that come from reading the file; no socket gives them.
+fn is_disk_error(errno: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    matches!(errno, Errno::IO | Errno::NXIO | Errno::NODEV | Errno::STALE | Errno::BADMSG | Errno::UCLEAN)
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! The answer to a fetch, written field by field so that records go from the file to the socket.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
-use net::{FileRange, Outbox, SENDFILE_MIN_BYTES};
+use net::{FileRange, FileSource, Outbox, SENDFILE_MIN_BYTES};
 use protocol::ErrorCode;
-use storage::LogSlice;
+use storage::SegmentFile;
 
 use crate::api::begin_response;
 use crate::context::AnswerContext;
-use crate::fetch::read::ReadResult;
+use crate::fetch::read::{Owner, ReadResult};
 use crate::fetch::session::{NO_SESSION, TopicKey};
 use crate::metadata_cache::LeaderHint;
 use crate::metrics::codes;
@@ -105,10 +107,8 @@ fn encode_partition(
         // No preferred read replica: the reader is at the right one.
         w.i32(-1);
     }
-    if let Err(e) = encode_records(result.slice.as_ref(), out, flexible) {
-        tracing::error!("partition {}: cannot read what was found: {e}", result.key.1);
-        let code = ErrorCode::KAFKA_STORAGE_ERROR.code().to_be_bytes();
-        out.buffer()[error_at..error_at + 2].copy_from_slice(&code);
+    if let Err(error) = encode_records(result, out, flexible) {
+        out.buffer()[error_at..error_at + 2].copy_from_slice(&error.code().to_be_bytes());
     }
     let mut w = FieldWriter::new(out.buffer(), flexible);
     if !flexible {
@@ -148,15 +148,16 @@ fn leader_hint(beside: &impl AnswerContext, version: i16, result: &ReadResult) -
     }
 }
 
-/// Writes the records, none after an error.
-fn encode_records(slice: Option<&LogSlice>, out: &mut Outbox, flexible: bool) -> io::Result<()> {
-    let Some(slice) = slice else {
+/// Writes the records, none after an error. A file that cannot be read takes its directory offline.
+fn encode_records(result: &ReadResult, out: &mut Outbox, flexible: bool) -> Result<(), ErrorCode> {
+    let Some(slice) = &result.slice else {
         FieldWriter::new(out.buffer(), flexible).bytes_length(0);
         return Ok(());
     };
     if slice.len >= SENDFILE_MIN_BYTES {
         FieldWriter::new(out.buffer(), flexible).bytes_length(slice.len);
-        out.push_file(FileRange { file: slice.segment.clone(), position: slice.position, len: slice.len });
+        let file = Arc::new(Source { segment: slice.segment.clone(), owner: result.owner.clone() });
+        out.push_file(FileRange { file, position: slice.position, len: slice.len });
         return Ok(());
     }
     // Small: cheaper to read in beside the fields than to send on its own.
@@ -165,5 +166,29 @@ fn encode_records(slice: Option<&LogSlice>, out: &mut Outbox, flexible: bool) ->
     let n = *read.as_ref().unwrap_or(&0);
     FieldWriter::new(out.buffer(), flexible).bytes_length(n);
     out.buffer().extend_from_slice(&records[..n]);
-    read.map(drop)
+    match (read, &result.owner) {
+        (Ok(_), _) => Ok(()),
+        (Err(error), Some(owner)) => Err(owner.failed(error)),
+        (Err(_), None) => Err(ErrorCode::KAFKA_STORAGE_ERROR),
+    }
+}
+
+/// A segment that records are sent from.
+struct Source {
+    segment: Arc<SegmentFile>,
+    owner: Option<Owner>,
+}
+
+impl FileSource for Source {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.segment.as_fd()
+    }
+
+    fn failed(&self, error: &io::Error) {
+        if let Some(owner) = &self.owner {
+            owner.failed(
+                error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
+            );
+        }
+    }
 }

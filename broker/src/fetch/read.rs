@@ -1,5 +1,8 @@
 //! Reading the partitions of a fetch, in order, within its limits.
 
+use std::io;
+use std::sync::Arc;
+
 use protocol::ErrorCode;
 use storage::LogSlice;
 use storage::txn_index::AbortedTxn;
@@ -7,6 +10,7 @@ use storage::txn_index::AbortedTxn;
 use crate::context::Context;
 use crate::fetch::session::{PartitionKey, PartitionRequest};
 use crate::metrics::Flow;
+use crate::replica::manager::ReplicaManager;
 use crate::replica::partition::{Partition, PartitionState, ReadBound};
 
 /// Limits of a whole request.
@@ -32,9 +36,26 @@ pub(crate) struct ReadResult {
     pub(crate) diverging: Option<(i32, i64)>,
     /// `None` unless the reader asked for committed transactions only.
     pub(crate) aborted: Option<Vec<AbortedTxn>>,
+    /// Where the records are.
     pub(crate) slice: Option<LogSlice>,
+    /// Whose records they are.
+    pub(crate) owner: Option<Owner>,
     /// The reader's offset is not in the active segment: waiting would not fill the answer.
     pub(crate) behind: bool,
+}
+
+/// The replica that records are read from, to be told if its disk fails.
+#[derive(Clone)]
+pub(crate) struct Owner {
+    partition: Arc<Partition>,
+    replicas: Arc<ReplicaManager>,
+}
+
+impl Owner {
+    /// The file cannot be read; gives the code for the answer.
+    pub(crate) fn failed(&self, error: io::Error) -> ErrorCode {
+        self.replicas.send_failed(&self.partition, error)
+    }
 }
 
 impl ReadResult {
@@ -48,6 +69,7 @@ impl ReadResult {
             diverging: None,
             aborted: None,
             slice: None,
+            owner: None,
             behind: false,
         }
     }
@@ -99,7 +121,7 @@ pub(crate) fn read_all(ctx: &Context, partitions: &[PartitionRequest], limits: &
 
 fn read_one(
     ctx: &Context,
-    partition: &Partition,
+    partition: &Arc<Partition>,
     request: &PartitionRequest,
     limits: &Limits,
     max_bytes: usize,
@@ -144,6 +166,7 @@ fn read_one(
     }
     result.behind = slice.len > 0 && slice.segment.base_offset() != state.log.active_segment_base_offset();
     result.slice = Some(slice);
+    result.owner = Some(Owner { partition: partition.clone(), replicas: ctx.replicas.clone() });
     Ok(result)
 }
 

@@ -219,7 +219,10 @@ impl ReplicaManager {
                     changes.extend(change);
                 }
                 Err(error) => {
-                    tracing::error!("{}-{}: {error}", mine.topic, mine.partition);
+                    // Of a directory that just failed a line was written already.
+                    if !matches!(error, ReplicaError::Storage(_)) {
+                        tracing::error!("{}-{}: {error}", mine.topic, mine.partition);
+                    }
                     self.unavailable.lock().insert((mine.topic_id, mine.partition));
                 }
             }
@@ -473,6 +476,12 @@ impl ReplicaManager {
         }
         self.dir_failed(partition.log_dir, error);
         ErrorCode::KAFKA_STORAGE_ERROR
+    }
+
+    /// Records that had been found could not be read when they were to be sent: as [`ReplicaManager::storage_failed`].
+    pub(crate) fn send_failed(&self, partition: &Partition, error: std::io::Error) -> ErrorCode {
+        let dir = &self.dirs[partition.log_dir].dir;
+        self.storage_failed(partition, &StorageError::of("read", dir.partition_path(&partition.name))(error))
     }
 
     /// Takes a directory out of service, with one line that says why.
