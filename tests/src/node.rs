@@ -201,6 +201,16 @@ impl Node {
         }
     }
 
+    /// Starts the process and waits until it is ready, or gives the exit code and what it printed when it ends instead.
+    pub fn try_start(&mut self) -> Result<(), (Option<i32>, String)> {
+        let from = self.spawn();
+        if self.output.wait(from, PATIENCE, |line| line.contains(READY).then_some(())).is_ok() {
+            return Ok(());
+        }
+        let status = self.child.take().and_then(|child| wait(child, PATIENCE));
+        Err((status.and_then(|s| s.code()), self.output.text(from)))
+    }
+
     /// Starts the process and returns at once; gives the number of its first line of output.
     pub fn spawn(&mut self) -> usize {
         assert!(self.child.is_none(), "the node already runs");
@@ -241,6 +251,13 @@ impl Node {
             self.target,
             self.output.tail()
         );
+    }
+
+    /// Waits for an end that nobody asked for; gives the exit code.
+    pub fn wait_end(&mut self) -> Option<i32> {
+        let status = self.child.take().and_then(|child| wait(child, PATIENCE));
+        self.output.wait_end(PATIENCE);
+        status.and_then(|status| status.code())
     }
 
     /// Ends it at once (SIGKILL).

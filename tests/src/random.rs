@@ -14,6 +14,11 @@ impl Random {
         Random(seed)
     }
 
+    /// A generator with a seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
     /// A generator of its own for a part of the test.
     pub fn fork(&mut self) -> Random {
         Random(self.number())

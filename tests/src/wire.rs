@@ -1,5 +1,6 @@
 //! A raw client for exact moments: one connection, requests built by hand, no retries and no metadata of its own.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -9,14 +10,20 @@ use protocol::batch::BatchBuilder;
 use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::init_producer_id_response::InitProducerIdResponse;
+use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::metadata_response::MetadataResponseTopic;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
-    CreateTopicsRequest, FetchRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId,
-    TopicName,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeLogDirsRequest, FetchRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, ProducerId, TopicName,
 };
 use protocol::request::{RequestHeader, parse_response_header};
 use protocol::{Decodable, Encodable, ErrorCode, Request, StrBytes};
+use uuid::Uuid;
 
+/// ListOffsets: the first offset.
+const EARLIEST: i64 = -2;
 /// The longest wait for one answer.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -94,18 +101,67 @@ impl Wire {
 
     /// CreateTopics with one topic; the error is the topic's.
     pub fn create_topic(&mut self, topic: &str, partitions: i32) -> io::Result<ErrorCode> {
+        Ok(self.create_topic_with_id(topic, partitions)?.0)
+    }
+
+    /// As [`Wire::create_topic`], with the topic's id.
+    pub fn create_topic_with_id(&mut self, topic: &str, partitions: i32) -> io::Result<(ErrorCode, Uuid)> {
         let topic = CreatableTopic::default()
             .with_name(name(topic))
             .with_num_partitions(partitions)
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
         let answer = self.call(7, &request)?;
-        Ok(ErrorCode(answer.topics[0].error_code))
+        Ok((ErrorCode(answer.topics[0].error_code), answer.topics[0].topic_id))
+    }
+
+    /// DeleteTopics with one topic.
+    pub fn delete_topic(&mut self, topic: &str) -> io::Result<ErrorCode> {
+        let request =
+            DeleteTopicsRequest::default().with_topic_names(vec![name(topic)]).with_timeout_ms(30_000);
+        let answer = self.call(5, &request)?;
+        Ok(ErrorCode(answer.responses[0].error_code))
+    }
+
+    /// Every topic with its id; creates none.
+    pub fn all_topics(&mut self) -> io::Result<BTreeMap<String, Uuid>> {
+        let answer = self.call(12, &MetadataRequest::default().with_topics(None))?;
+        let named = |topic: &MetadataResponseTopic| Some((topic.name.as_ref()?.to_string(), topic.topic_id));
+        Ok(answer.topics.iter().filter_map(named).collect())
+    }
+
+    /// Metadata of one partition, creating nothing: its error, its leader (-1: none) and its offline replicas.
+    pub fn partition(&mut self, topic: &str, partition: i32) -> io::Result<(ErrorCode, i32, Vec<BrokerId>)> {
+        let topic = MetadataRequestTopic::default().with_name(Some(name(topic)));
+        let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+        let answer = self.call(12, &request)?;
+        let found = answer.topics[0].partitions.iter().find(|p| p.partition_index == partition);
+        let found = found.ok_or_else(|| io::Error::other("no such partition"))?;
+        Ok((ErrorCode(found.error_code), found.leader_id.0, found.offline_replicas.clone()))
+    }
+
+    /// DescribeLogDirs: the error of each directory.
+    pub fn log_dirs(&mut self) -> io::Result<BTreeMap<String, ErrorCode>> {
+        let answer = self.call(4, &DescribeLogDirsRequest::default().with_topics(None))?;
+        Ok(answer.results.iter().map(|dir| (dir.log_dir.to_string(), ErrorCode(dir.error_code))).collect())
+    }
+
+    /// The first offset of a partition.
+    pub fn log_start(&mut self, topic: &str, partition: i32) -> io::Result<i64> {
+        let partition =
+            ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(EARLIEST);
+        let topic = ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+        let answer = self.call(5, &request)?;
+        let partition = &answer.topics[0].partitions[0];
+        match ErrorCode(partition.error_code) {
+            ErrorCode::NONE => Ok(partition.offset),
+            error => Err(io::Error::other(format!("ListOffsets: {error:?}"))),
+        }
     }
 
     /// Metadata of one topic, created when it does not exist: its error and its partitions' errors.
     pub fn metadata(&mut self, topic: &str) -> io::Result<Vec<ErrorCode>> {
-        use protocol::messages::metadata_request::MetadataRequestTopic;
         let topic = MetadataRequestTopic::default().with_name(Some(name(topic)));
         let request =
             MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(true);

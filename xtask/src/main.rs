@@ -21,7 +21,8 @@ cargo xtask compat [--suite NAME] [--write]
                                       test suites of other projects; --write renews the table of results
 cargo xtask fuzz [--target T] [--seconds N]   libFuzzer over the targets of fuzz/, 60 s each unless told otherwise
 cargo xtask fuzz --merge [--target T]  the smallest inputs that reach everything, into fuzz/corpus
-cargo xtask soak kill [--rounds N]    kill -9 under load, 200 rounds unless told otherwise
+cargo xtask soak kill [--rounds N] [--first-round M]
+                                      kill -9 under load and damage to files, rounds M to N (0 to 1000)
 cargo xtask bench [WHAT] [OPTIONS]    speed beside the floor and Apache Kafka: `cargo xtask bench --help`
 cargo xtask profile CELL [OPTIONS]    a flame graph of the node under a cell of the benchmark";
 
@@ -39,8 +40,9 @@ fn main() -> ExitCode {
             Some(options) => fuzz::run(&shell, &options),
             None => return usage(),
         },
-        ["soak", "kill"] => soak_kill(&shell, "200"),
-        ["soak", "kill", "--rounds", rounds] => soak_kill(&shell, rounds),
+        ["soak", "kill"] => soak_kill(&shell, "1000", "0"),
+        ["soak", "kill", "--rounds", rounds] => soak_kill(&shell, rounds, "0"),
+        ["soak", "kill", "--rounds", rounds, "--first-round", first] => soak_kill(&shell, rounds, first),
         ["bench", words @ ..] => bench(&shell, words),
         ["profile", words @ ..] => profile(&shell, words),
         _ => return usage(),
@@ -89,10 +91,12 @@ fn test(shell: &Shell) -> Result<(), Failed> {
     shell.run("cargo", &["test", "--workspace", "--no-fail-fast"])
 }
 
-fn soak_kill(shell: &Shell, rounds: &str) -> Result<(), Failed> {
+/// The rounds are independent of each other but for the data, so that a run can be taken up at any of them.
+fn soak_kill(shell: &Shell, rounds: &str, first: &str) -> Result<(), Failed> {
     shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
     let test = ["test", "-p", "minikafka-tests", "--test", "kill", "--", "--nocapture"];
-    shell.run_with(&[("MINIKAFKA_KILL_ROUNDS", rounds)], "cargo", &test)
+    let env = [("MINIKAFKA_KILL_ROUNDS", rounds), ("MINIKAFKA_KILL_FIRST", first)];
+    shell.run_with(&env, "cargo", &test)
 }
 
 /// Builds the node and the benchmark and hands over to it.
