@@ -1,3 +1,5 @@
+//! What the metadata log does with files that are not as it left them.
+
 use std::fs::{self, OpenOptions};
 
 use protocol::batch::BatchBuilder;

@@ -26,11 +26,15 @@ const MAX_FILES: usize = 12;
 pub(super) fn run(input: &[u8]) {
     let mut source = Source::new(input);
     let flags = source.byte();
+    let log_start_offset = if flags & 2 == 0 { 0 } else { source.long().max(0) };
+    // A negative one stands for a log that must not lose anything.
+    let point = if flags & 4 == 0 { 0 } else { source.long() };
     let args = OpenArgs {
-        log_start_offset: if flags & 2 == 0 { 0 } else { source.long().max(0) },
-        recovery_point: if flags & 4 == 0 { 0 } else { source.long().max(0) },
+        log_start_offset,
+        recovery_point: point.max(0),
         high_watermark: source.long(),
         clean_shutdown: flags & 1 != 0,
+        durable_end: (point < 0).then(|| point.saturating_neg()),
         now_ms: NOW_MS,
     };
     with_folder(|dir| {
@@ -118,6 +122,7 @@ fn reopen(dir: &Path, mut log: Log, config: LogConfig, checked: bool) {
         recovery_point: end,
         high_watermark: end,
         clean_shutdown: true,
+        durable_end: None,
         now_ms: NOW_MS,
     };
     let (mut log, report) = Log::open(dir, config, args).expect("what was closed can be opened");

@@ -47,11 +47,7 @@ impl Log {
             .map(|(&base, &size)| Segment::existing(&opening.dir, base, size, &opening.config, args.now_ms))
             .collect();
         let mut log_end_offset = opening.find_end(&mut found_epochs)?;
-        if let Some(durable_end) = args.durable_end.filter(|end| log_end_offset < *end) {
-            let path = opening.segments.last().map_or(opening.dir.to_path_buf(), |s| s.path(FileKind::Log));
-            let (position, first_offset) = (opening.segments.last().map_or(0, Segment::size), log_end_offset);
-            return Err(OpenError::Damaged { path, position, first_offset, durable_end });
-        }
+        opening.check_end(log_end_offset)?;
         if log_end_offset < args.log_start_offset && !opening.segments.is_empty() {
             opening.report.wiped_at = Some(log_end_offset);
             opening.report.proved_loss = true;
@@ -135,6 +131,19 @@ impl Opening {
             at += 1;
         }
         Ok(next_offset)
+    }
+
+    /// Refuses a log that ended later than it does now.
+    fn check_end(&self, log_end_offset: i64) -> Result<(), OpenError> {
+        match self.args.durable_end {
+            Some(durable_end) if log_end_offset < durable_end => Err(OpenError::Damaged {
+                path: self.segments.last().map_or(self.dir.to_path_buf(), |s| s.path(FileKind::Log)),
+                position: self.segments.last().map_or(0, Segment::size),
+                first_offset: log_end_offset,
+                durable_end,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Checks a segment, takes out what is bad and writes its indexes; returns the offset after its last.
