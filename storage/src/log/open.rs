@@ -49,9 +49,7 @@ impl Log {
         let mut log_end_offset = opening.find_end(&mut found_epochs)?;
         opening.check_end(log_end_offset)?;
         if log_end_offset < args.log_start_offset && !opening.segments.is_empty() {
-            opening.report.wiped_at = Some(log_end_offset);
-            opening.report.proved_loss = true;
-            opening.wipe()?;
+            opening.wipe(log_end_offset)?;
         }
         let Opening { dir, config, mut report, mut segments, scanned_from, .. } = opening;
         if segments.is_empty() {
@@ -236,7 +234,9 @@ impl Opening {
     }
 
     /// Removes all segments: the log ends below its start, so nothing of it counts.
-    fn wipe(&mut self) -> Result<(), StorageError> {
+    fn wipe(&mut self, log_end_offset: i64) -> Result<(), StorageError> {
+        self.report.wiped_at = Some(log_end_offset);
+        self.report.proved_loss = true;
         for segment in self.segments.drain(..) {
             for path in segment.doom()? {
                 remove(&path)?;
