@@ -45,7 +45,7 @@ pub(crate) fn aiokafka(suite: &Suite) -> Vec<Outcome> {
     let path = format!("{}:{}", ours("aiokafka/bin").display(), std::env::var("PATH").unwrap_or_default());
     let image = format!("--docker-image=minikafka:2.13_{}", setup::KAFKA);
     let files = AIOKAFKA_FILES.map(|file| format!("tests/test_{file}.py"));
-    let mut words = vec!["--timeout=120", &image, "--no-pull"];
+    let mut words = vec!["--timeout=60", &image, "--no-pull"];
     words.extend(files.iter().map(String::as_str));
     pytest(suite, dir, &[&ours("aiokafka")], &[("PATH", &path)], &words)
 }
