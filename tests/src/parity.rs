@@ -9,6 +9,7 @@ mod accounts;
 mod alter;
 mod configs;
 mod controller;
+mod dynamic;
 mod fetch;
 mod groups;
 mod log_admin;
@@ -23,6 +24,7 @@ mod topics;
 mod versions;
 
 use crate::node::Node;
+pub use dynamic::{change_every_key, see_changes_act};
 pub use replay::{Replayed, replay};
 pub use session::Answer;
 use session::Session;

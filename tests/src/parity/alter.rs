@@ -14,10 +14,10 @@ use super::configs::{describe, resource, sorted};
 use super::session::{Session, s};
 use super::topics::{make, topic_name};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const SET: i8 = 0;
-const DELETE: i8 = 1;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+pub(super) const SET: i8 = 0;
+pub(super) const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
@@ -29,9 +29,9 @@ pub(super) fn script(session: &mut Session) {
     cluster(session);
 }
 
-type Change<'a> = (&'a str, i8, Option<&'a str>);
+pub(super) type Change<'a> = (&'a str, i8, Option<&'a str>);
 
-fn change(kind: i8, name: &str, changes: &[Change<'_>]) -> incremental::AlterConfigsResource {
+pub(super) fn change(kind: i8, name: &str, changes: &[Change<'_>]) -> incremental::AlterConfigsResource {
     let config = |(name, operation, value): &Change<'_>| {
         incremental::AlterableConfig::default()
             .with_name(s(name))

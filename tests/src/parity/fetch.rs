@@ -9,14 +9,14 @@ use super::produce::{keyed, to};
 use super::session::{Session, s};
 use super::topics::{make, topic_name};
 
-fn at(partition: i32, offset: i64) -> FetchPartition {
+pub(super) fn at(partition: i32, offset: i64) -> FetchPartition {
     FetchPartition::default()
         .with_partition(partition)
         .with_fetch_offset(offset)
         .with_partition_max_bytes(1 << 20)
 }
 
-fn topics(topics: Vec<(&str, Uuid, Vec<FetchPartition>)>) -> FetchRequest {
+pub(super) fn topics(topics: Vec<(&str, Uuid, Vec<FetchPartition>)>) -> FetchRequest {
     let topics = topics.into_iter().map(|(name, id, partitions)| {
         FetchTopic::default().with_topic(topic_name(name)).with_topic_id(id).with_partitions(partitions)
     });
