@@ -101,15 +101,20 @@ pub(crate) fn configure(properties: BTreeMap<String, String>) -> Result<NodeConf
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let unknown: Vec<&str> = config.properties.unknown().collect();
-    if !unknown.is_empty() {
-        tracing::warn!("Unknown configuration keys, ignored: {}", unknown.join(", "));
-    }
-    let unused: Vec<&str> = config.properties.unused().collect();
-    if !unused.is_empty() {
-        tracing::info!("Configuration keys that have no effect here: {}", unused.join(", "));
+    if let Some(warning) = without_effect(&config.properties) {
+        tracing::warn!("{warning}");
     }
     Ok(config)
+}
+
+/// Names the keys that are accepted and change nothing, those first that Kafka knows.
+fn without_effect(properties: &StaticConfig) -> Option<String> {
+    let unused: Vec<&str> = properties.unused().collect();
+    let unknown: Vec<&str> = properties.unknown().collect();
+    let unused = (!unused.is_empty()).then(|| unused.join(", "));
+    let unknown = (!unknown.is_empty()).then(|| format!("unknown to Kafka: {}", unknown.join(", ")));
+    let named: Vec<String> = unused.into_iter().chain(unknown).collect();
+    (!named.is_empty()).then(|| format!("Configuration keys that have no effect here: {}", named.join("; ")))
 }
 
 /// What would not be as safe, or as large, as the properties ask for.

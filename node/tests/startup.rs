@@ -220,7 +220,7 @@ fn a_node_stops_in_order_and_nobody_else_gets_its_directory() {
     assert_eq!(format(&place, "s.properties", CLUSTER, "").0, 0);
     let mut node = place.start("start s.properties");
     for words in [
-        "Unknown configuration keys, ignored: no.such.key",
+        "Configuration keys that have no effect here: unknown to Kafka: no.such.key",
         "Transitioning from RECOVERY to RUNNING",
         "[KafkaServer id=1] started",
     ] {

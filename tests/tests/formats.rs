@@ -31,15 +31,41 @@ fn recorded(target: Target, name: &str, dir: &Path) -> Node {
     node
 }
 
+/// What `kafka-consumer-groups` says about all groups without members, among them those of KIP-848.
+fn described_groups(tools: &mut Tools, node: &Node) -> Vec<String> {
+    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let server = node.bootstrap();
+    let mut lines = Vec::new();
+    for what in ["--offsets", "--members", "--state"] {
+        let words = ["--bootstrap-server", &server, "--describe", "--all-groups", what];
+        let text = tools.must(class, &words, "").replace(&server, "server");
+        let name = |line: &'_ str| {
+            let rest = line.strip_prefix("Consumer group '")?;
+            Some(rest.strip_suffix("' has no active members.")?.to_owned())
+        };
+        let empty: Vec<String> = text.lines().filter_map(name).collect();
+        let of_empty = |line: &&str| empty.iter().any(|group| line.split_whitespace().any(|w| w == *group));
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        lines.extend(text.lines().filter(|line| name(line).is_some()).map(words));
+        lines.extend(text.lines().filter(of_empty).map(words));
+    }
+    lines
+}
+
 fn same_view(name: &str) {
     let (theirs, ours) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
     let mut tools = Tools::start();
     let mut apache = recorded(Target::Apache, name, theirs.path()).started();
     let expected = observe::everything(&mut tools, &apache.bootstrap());
+    let groups = described_groups(&mut tools, &apache);
     apache.stop();
     let mut node = recorded(Target::from_env(), name, ours.path()).started();
     let found = observe::everything(&mut tools, &node.bootstrap());
     assert_eq!(observe::difference(&expected, &found), None, "Apache Kafka and we");
+    // A member that Apache Kafka still waits for is gone in ours, which does not take its heartbeats.
+    let here = described_groups(&mut tools, &node);
+    let missing: Vec<&String> = groups.iter().filter(|line| !here.contains(line)).collect();
+    assert!(missing.is_empty(), "{missing:?} of the groups of either protocol are not in {here:?}");
     node.restart();
     let found = observe::everything(&mut tools, &node.bootstrap());
     assert_eq!(observe::difference(&expected, &found), None, "Apache Kafka and we after a restart");

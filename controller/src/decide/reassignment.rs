@@ -2,7 +2,6 @@
 
 use metadata::image::TopicImage;
 use metadata::partition::PartitionRegistration;
-use protocol::ErrorCode;
 use protocol::messages::alter_partition_reassignments_request::ReassignablePartition;
 use protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
@@ -15,6 +14,7 @@ use protocol::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 use protocol::records::Record;
+use protocol::{ErrorCode, StrBytes};
 
 use super::partition_change::{Election, PartitionChange};
 use super::{View, configs, topics};
@@ -23,7 +23,9 @@ use crate::event::Decision;
 
 pub(super) fn alter(view: View<'_>, request: &AlterPartitionReassignmentsRequest) -> Decision {
     let mut records = Vec::new();
-    let mut response = AlterPartitionReassignmentsResponse::default().with_error_message(None);
+    // Kafka says null, but the empty text if there was nothing to do.
+    let message = request.topics.is_empty().then(StrBytes::default);
+    let mut response = AlterPartitionReassignmentsResponse::default().with_error_message(message);
     for topic in &request.topics {
         let mut results = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
@@ -104,8 +106,7 @@ fn cancel(
     partition: &PartitionRegistration,
 ) -> Result<Option<Record>, ApiError> {
     if !partition.is_reassigning() {
-        let message = "No partition reassignment is in progress.";
-        return Err(ApiError::new(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, message));
+        return Err(ApiError { code: ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, message: None });
     }
     let refused = |message: String| Err(ApiError::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
     let replicas = without(&partition.replicas, &partition.adding_replicas);

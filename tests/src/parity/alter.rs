@@ -1,13 +1,16 @@
 //! AlterConfigs, IncrementalAlterConfigs, ElectLeaders, UpdateFeatures, UnregisterBroker, DescribeQuorum.
 
 use protocol::messages::alter_configs_request as legacy;
+use protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use protocol::messages::elect_leaders_request::TopicPartitions;
 use protocol::messages::incremental_alter_configs_request as incremental;
+use protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use protocol::messages::update_features_request::FeatureUpdateKey;
 use protocol::messages::{
-    AlterConfigsRequest, BrokerId, DescribeQuorumRequest, DescribeQuorumResponse, ElectLeadersRequest,
-    IncrementalAlterConfigsRequest, UnregisterBrokerRequest, UpdateFeaturesRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, BrokerId, DescribeQuorumRequest,
+    DescribeQuorumResponse, ElectLeadersRequest, IncrementalAlterConfigsRequest,
+    ListPartitionReassignmentsRequest, UnregisterBrokerRequest, UpdateFeaturesRequest,
 };
 
 use super::configs::{describe, resource, sorted};
@@ -26,6 +29,7 @@ pub(super) fn script(session: &mut Session) {
     incremental_changes(session);
     legacy_changes(session);
     elections(session);
+    reassignments(session);
     cluster(session);
 }
 
@@ -205,6 +209,46 @@ fn elections(session: &mut Session) {
             session.ask(version, "kind 9", &request(9, Some(&[("f", &[0])])));
         }
     }
+}
+
+/// Reassignments in a cluster of one broker: nothing can move.
+fn reassignments(session: &mut Session) {
+    let partition = |index: i32, replicas: Option<&[i32]>| {
+        ReassignablePartition::default()
+            .with_partition_index(index)
+            .with_replicas(replicas.map(|ids| ids.iter().map(|id| BrokerId(*id)).collect()))
+    };
+    let request = |topic: &str, partitions: Vec<ReassignablePartition>| {
+        let topic = ReassignableTopic::default().with_name(topic_name(topic)).with_partitions(partitions);
+        AlterPartitionReassignmentsRequest::default().with_timeout_ms(9_000).with_topics(vec![topic])
+    };
+    for version in [0, 1] {
+        for (label, request) in [
+            ("where it is", request("alter", vec![partition(0, Some(&[1]))])),
+            ("to an unknown broker", request("alter", vec![partition(0, Some(&[7]))])),
+            ("to another too", request("alter", vec![partition(0, Some(&[1, 7]))])),
+            ("to one twice", request("alter", vec![partition(0, Some(&[1, 1]))])),
+            ("to none", request("alter", vec![partition(0, Some(&[]))])),
+            ("to a negative broker", request("alter", vec![partition(0, Some(&[-1]))])),
+            ("cancelled", request("alter", vec![partition(0, None)])),
+            ("unknown partition", request("alter", vec![partition(9, Some(&[1])), partition(0, Some(&[1]))])),
+            ("unknown topic", request("nothing", vec![partition(0, Some(&[1]))])),
+            ("no partitions", request("alter", vec![])),
+            ("no topics", AlterPartitionReassignmentsRequest::default()),
+        ] {
+            session.ask(version, label, &request);
+        }
+    }
+    let list = |topic: &str, partitions: Vec<i32>| {
+        let topic = ListPartitionReassignmentsTopics::default()
+            .with_name(topic_name(topic))
+            .with_partition_indexes(partitions);
+        ListPartitionReassignmentsRequest::default().with_topics(Some(vec![topic]))
+    };
+    session.ask(0, "all", &ListPartitionReassignmentsRequest::default().with_topics(None));
+    session.ask(0, "one", &list("alter", vec![0, 9]));
+    session.ask(0, "unknown", &list("nothing", vec![0]));
+    session.ask(0, "none", &ListPartitionReassignmentsRequest::default());
 }
 
 fn cluster(session: &mut Session) {

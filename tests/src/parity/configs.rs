@@ -1,7 +1,9 @@
 //! DescribeConfigs.
 
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
-use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use protocol::messages::{
+    DescribeConfigsRequest, DescribeConfigsResponse, ListConfigResourcesRequest, ListConfigResourcesResponse,
+};
 
 use super::session::{Session, s};
 use super::topics::make;
@@ -76,4 +78,18 @@ pub(super) fn script(session: &mut Session) {
             config.documentation = config.documentation.as_ref().map(|_| s("text"));
         }
     });
+    resources(session);
+}
+
+/// ListConfigResources; Apache Kafka has no order of topics.
+fn resources(session: &mut Session) {
+    let by_name = |r: &mut ListConfigResourcesResponse| {
+        r.config_resources.sort_by_key(|one| (one.resource_type, one.resource_name.to_string()));
+    };
+    session.ask_with(0, "", &ListConfigResourcesRequest::default(), by_name);
+    for types in [vec![], vec![2], vec![4], vec![8], vec![16], vec![32], vec![4, 2], vec![0], vec![2, 99]] {
+        let label = format!("types {types:?}");
+        let request = ListConfigResourcesRequest::default().with_resource_types(types);
+        session.ask_with(1, &label, &request, by_name);
+    }
 }

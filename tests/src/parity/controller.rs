@@ -3,14 +3,15 @@
 use protocol::messages::alter_partition_request as alter;
 use protocol::messages::{
     AllocateProducerIdsRequest, AlterPartitionRequest, AssignReplicasToDirsRequest, BeginQuorumEpochRequest,
-    BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest, EndQuorumEpochRequest, TopicName,
-    VoteRequest,
+    BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest, DescribeConfigsRequest,
+    EndQuorumEpochRequest, TopicName, VoteRequest,
 };
 use protocol::messages::{
     begin_quorum_epoch_request as begin, end_quorum_epoch_request as end, vote_request as vote,
 };
 use uuid::Uuid;
 
+use super::configs::{describe, resource, sorted};
 use super::session::{CONTROLLER, Session, s};
 
 pub(super) fn script(session: &mut Session) {
@@ -83,6 +84,7 @@ fn raft(session: &mut Session) {
             session.receive::<EndQuorumEpochRequest>(CONTROLLER, version, label, |_| {});
         }
     }
+    configs(session);
     let topic = vote::TopicData::default()
         .with_topic_name(TopicName(s("other")))
         .with_partitions(vec![vote::PartitionData::default()]);
@@ -90,4 +92,24 @@ fn raft(session: &mut Session) {
     session.receive::<VoteRequest>(CONTROLLER, 2, "other topic", |_| {});
     session.send(CONTROLLER, 2, &VoteRequest::default());
     session.receive::<VoteRequest>(CONTROLLER, 2, "no topic", |_| {});
+}
+
+/// DescribeConfigs, which a controller answers for itself.
+fn configs(session: &mut Session) {
+    let keys: &[&str] = &["num.partitions", "node.id", "log.retention.ms"];
+    for version in [1, 4] {
+        for (label, kind, name) in [
+            ("itself", 4, "1"),
+            ("all", 4, ""),
+            ("another", 4, "7"),
+            ("topic", 2, "alter"),
+            ("unknown topic", 2, "unknown"),
+            ("kind 99", 99, ""),
+        ] {
+            let only = (kind == 4).then_some(keys);
+            session.send(CONTROLLER, version, &describe(vec![resource(kind, name, only)]));
+            let label = format!("controller: {label}");
+            session.receive::<DescribeConfigsRequest>(CONTROLLER, version, &label, sorted);
+        }
+    }
 }

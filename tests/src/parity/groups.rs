@@ -10,10 +10,10 @@ use protocol::messages::offset_fetch_request::{
 };
 use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse,
-    SyncGroupRequest,
+    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
+    GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest,
+    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetFetchResponse, SyncGroupRequest,
 };
 
 use super::session::{Session, s};
@@ -96,6 +96,7 @@ pub(super) fn script(session: &mut Session) {
     statics(session);
     offsets(session);
     describes(session);
+    consumer_describes(session);
     deletions(session);
 }
 
@@ -380,6 +381,24 @@ fn describe(session: &mut Session, name: &str, label: &str) {
             }
         },
     );
+}
+
+/// ConsumerGroupDescribe of what is no consumer group of the newer protocol.
+fn consumer_describes(session: &mut Session) {
+    let ids = ["g-life", "nowhere", ""];
+    for version in [0, 1] {
+        for id in ids {
+            let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group(id)]);
+            session.ask(version, &format!("group {id:?}"), &request);
+            let request = request.with_include_authorized_operations(true);
+            session.ask(version, &format!("operations on group {id:?}"), &request);
+        }
+        let request =
+            ConsumerGroupDescribeRequest::default().with_group_ids(ids.iter().map(|id| group(id)).collect());
+        session
+            .ask_with(version, "groups", &request, |r| r.groups.sort_by(|a, b| a.group_id.cmp(&b.group_id)));
+        session.ask(version, "no groups", &ConsumerGroupDescribeRequest::default());
+    }
 }
 
 fn describes(session: &mut Session) {

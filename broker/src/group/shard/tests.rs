@@ -280,10 +280,15 @@ fn a_classic_member_takes_over_a_newer_group() {
     world.shard.replay(&member, Some(&[]), 1, None).unwrap();
     world.commit("g", "t", 5).unwrap();
     assert_eq!(world.shard.list()[0].group_type, "consumer");
+    assert_eq!(
+        world.shard.consumer_epochs("g").map(|epochs| (epochs.group, epochs.assignment)),
+        Some((1, 0))
+    );
     assert_eq!(world.run(|shard, cx| shard.heartbeat("g", "m", None, 1, cx)), ErrorCode::UNKNOWN_MEMBER_ID);
     let token = world.token();
     world.run(|shard, cx| shard.join("g", join_of("", "m"), token, cx));
     assert_eq!(world.shard.list()[0].group_type, "classic");
+    assert!(world.shard.consumer_epochs("g").is_none() && world.shard.is_known("g"));
     assert_eq!(world.offset("g", "t"), 5);
     let keys: Vec<Bytes> = world.log.records.borrow().iter().skip(1).map(|entry| entry.key.clone()).collect();
     assert_eq!(keys[..2], [Bytes::from(member), key(3, &[]).into()]);
