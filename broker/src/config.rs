@@ -71,6 +71,8 @@ pub(crate) struct TopicSettings {
     pub(crate) topic: TopicConfig,
     /// The part that the log acts on.
     pub(crate) log: LogConfig,
+    /// `replica.lag.time.max.ms`: how long a follower may lag before it leaves the ISR.
+    pub(crate) replica_lag_max_ms: i64,
 }
 
 /// Computes settings from the image and the properties of the node.
@@ -115,7 +117,7 @@ impl SettingsSource {
 impl TopicSettings {
     fn new(topic: TopicConfig, broker: &BrokerSettings) -> Self {
         let log = log_config(&topic, broker);
-        Self { topic, log }
+        Self { topic, log, replica_lag_max_ms: broker.replica_lag_time_max_ms }
     }
 
     /// How batches of clients are checked and stored.

@@ -20,10 +20,12 @@ mod context;
 mod controller_channel;
 mod dir_assignments;
 mod fetch;
+mod follower;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod group;
 mod group_log;
+mod isr_proposals;
 mod lifecycle;
 mod maintenance;
 mod metadata_cache;

@@ -92,6 +92,15 @@ impl MetadataCache {
             .then_some(LeaderHint { id: registration.leader, epoch: registration.leader_epoch })
     }
 
+    /// Whether a replica on broker `id` may join an ISR: registered in that epoch (-1 is not checked), unfenced and
+    /// not leaving (KIP-841, KIP-903).
+    pub(crate) fn may_join_isr(&self, id: i32, epoch: i64) -> bool {
+        let image = self.image.load();
+        image.cluster.broker(id).is_some_and(|broker| {
+            broker.is_active() && (epoch == -1 || broker.epoch == epoch)
+        })
+    }
+
     /// Brokers that clients may be sent to: those that are not fenced.
     pub(crate) fn alive(image: &MetadataImage) -> impl Iterator<Item = &Arc<BrokerRegistration>> {
         image.cluster.brokers.values().filter(|broker| !broker.fenced)

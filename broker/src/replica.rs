@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoints;
 pub(crate) mod dir_state;
+pub(crate) mod leader;
 pub(crate) mod load;
 pub(crate) mod manager;
 pub(crate) mod partition;

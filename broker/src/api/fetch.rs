@@ -7,7 +7,7 @@
 //! - The first partition with records returns at least one whole batch, however large; the others fit the limits.
 //! - v7 incremental sessions; v9 leader epochs; v11 rack; v12 diverging epochs; v13 topic ids; v15 replica state;
 //!   v16 node endpoints; v17 directory id; v18 the replica's high watermark.
-//! - A replica that is not assigned to the partition is refused; followers' progress is not tracked yet.
+//! - A replica that is not assigned to the partition is refused. A follower's offset says what it holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::context::Context;
 use crate::fetch::answer::{Answer, encode};
-use crate::fetch::read::{Limits, ReadResult, read_all};
+use crate::fetch::read::{FollowerId, Limits, ReadResult, read_all};
 use crate::fetch::session::{FetchContext, PartitionRequest, SessionRequest, TopicKey};
 use crate::replica::partition::ReadBound;
 use crate::replica::waiters::Wait;
@@ -54,15 +54,15 @@ pub(crate) fn handle(
         Err(e) => return Outcome::Close(format!("undecodable Fetch v{} request: {e}", header.api_version)),
     };
     let version = header.api_version;
-    let replica_id = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
+    let follower = follower(&request, version);
     let bytes = |n: i32| usize::try_from(n).unwrap_or(0);
     let max_bytes = bytes(request.max_bytes).min(bytes(ctx.settings().fetch_max_bytes)).min(MAX_ANSWER_BYTES);
     let bound = match request.isolation_level {
-        _ if replica_id.0 >= 0 => ReadBound::LogEnd,
+        _ if follower.is_some() => ReadBound::LogEnd,
         1 => ReadBound::LastStableOffset,
         _ => ReadBound::HighWatermark,
     };
-    let limits = Limits { max_bytes, bound, version, replica_id: replica_id.0 };
+    let limits = Limits { max_bytes, bound, version, follower };
     let min_bytes = bytes(request.min_bytes).min(max_bytes);
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let session = match ctx.sessions.resolve(session_request(version, &request), clock::now_ms()) {
@@ -80,7 +80,7 @@ pub(crate) fn handle(
         limits,
         min_bytes,
     };
-    let results = read_all(&fetch.ctx, &fetch.session.partitions, &fetch.limits);
+    let results = read_all(&fetch.ctx, &fetch.session.partitions, &fetch.limits, true);
     if max_wait.is_zero() || fetch.session.partitions.is_empty() || is_enough(&results, min_bytes) {
         fetch.answer(results, out);
         return Outcome::Answered;
@@ -108,12 +108,12 @@ impl Fetch {
         let partitions = self.session.partitions.iter();
         let _places: Vec<_> = partitions
             .filter_map(|p| self.ctx.replicas.find(&p.key.0, p.key.1).ok())
-            .map(|partition| partition.waiters.add_fetch(&wait))
+            .map(|partition| partition.waiters.add_fetch(&wait, self.limits.follower.is_some()))
             .collect();
         loop {
             // Whatever arrives from here on wakes, so that nothing is missed between the read and the sleep.
             wait.expect(0);
-            let results = read_all(&self.ctx, &self.session.partitions, &self.limits);
+            let results = read_all(&self.ctx, &self.session.partitions, &self.limits, false);
             if is_enough(&results, self.min_bytes) {
                 return results;
             }
@@ -122,7 +122,7 @@ impl Fetch {
                 wait.expect((self.min_bytes - have) as i64);
             }
             if tokio::time::timeout_at(deadline, wait.woken()).await.is_err() {
-                return read_all(&self.ctx, &self.session.partitions, &self.limits);
+                return read_all(&self.ctx, &self.session.partitions, &self.limits, false);
             }
         }
     }
@@ -147,6 +147,15 @@ impl Fetch {
         let answer = Answer { error: ErrorCode::NONE, session_id: self.session.session_id, results };
         encode(&*self.ctx, self.version, self.correlation_id, &answer, out);
     }
+}
+
+/// The broker that fetches for a replica of its own, if it is none of a consumer's.
+fn follower(request: &FetchRequest, version: i16) -> Option<FollowerId> {
+    let (id, broker_epoch) = match version {
+        15.. => (request.replica_state.replica_id.0, request.replica_state.replica_epoch),
+        _ => (request.replica_id.0, -1),
+    };
+    (id >= 0).then_some(FollowerId { id, broker_epoch })
 }
 
 fn session_request(version: i16, request: &FetchRequest) -> SessionRequest {

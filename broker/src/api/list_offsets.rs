@@ -171,8 +171,8 @@ impl Lookup<'_> {
 
     /// A new leader does not know the high watermark until its followers have caught up (KIP-207).
     fn check_high_watermark(&self, state: &PartitionState, high_watermark: i64) -> Result<(), ErrorCode> {
-        match state.role {
-            Role::Leader { epoch_start_offset, .. } if high_watermark < epoch_start_offset => {
+        match &state.role {
+            Role::Leader(leadership) if high_watermark < leadership.epoch_start_offset => {
                 Err(if self.version >= 5 {
                     ErrorCode::OFFSET_NOT_AVAILABLE
                 } else {

@@ -7,11 +7,13 @@ use protocol::ErrorCode;
 use storage::LogSlice;
 use storage::txn_index::AbortedTxn;
 
+use crate::clock;
 use crate::context::Context;
 use crate::fetch::session::{PartitionKey, PartitionRequest};
 use crate::metrics::Flow;
+use crate::replica::leader::FollowerFetch;
 use crate::replica::manager::ReplicaManager;
-use crate::replica::partition::{Partition, PartitionState, ReadBound};
+use crate::replica::partition::{Offsets, Partition, PartitionState, ReadBound};
 
 /// Limits of a whole request.
 pub(crate) struct Limits {
@@ -21,8 +23,16 @@ pub(crate) struct Limits {
     pub(crate) bound: ReadBound,
     /// Version of the request.
     pub(crate) version: i16,
-    /// Which replica asks; negative for a consumer.
-    pub(crate) replica_id: i32,
+    /// The follower that asks; `None` for a consumer.
+    pub(crate) follower: Option<FollowerId>,
+}
+
+/// A broker that fetches for its replicas.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FollowerId {
+    pub(crate) id: i32,
+    /// Epoch of its registration; -1 before version 15.
+    pub(crate) broker_epoch: i64,
 }
 
 /// What a fetch found in one partition.
@@ -74,6 +84,12 @@ impl ReadResult {
         }
     }
 
+    fn set_offsets(&mut self, offsets: &Offsets) {
+        self.high_watermark = offsets.high_watermark;
+        self.last_stable = offsets.last_stable;
+        self.log_start = offsets.log_start;
+    }
+
     /// Bytes of records.
     pub(crate) fn len(&self) -> usize {
         self.slice.as_ref().map_or(0, |slice| slice.len)
@@ -91,7 +107,14 @@ impl ReadResult {
 }
 
 /// Reads every partition of the request in its order.
-pub(crate) fn read_all(ctx: &Context, partitions: &[PartitionRequest], limits: &Limits) -> Vec<ReadResult> {
+///
+/// `notes_follower` has a follower's offsets noted: they say what it holds, which only a new request can.
+pub(crate) fn read_all(
+    ctx: &Context,
+    partitions: &[PartitionRequest],
+    limits: &Limits,
+    notes_follower: bool,
+) -> Vec<ReadResult> {
     let mut left = limits.max_bytes;
     let mut is_first = true;
     let mut results = Vec::with_capacity(partitions.len());
@@ -99,7 +122,8 @@ pub(crate) fn read_all(ctx: &Context, partitions: &[PartitionRequest], limits: &
         let result = match ctx.replicas.find(&request.key.0, request.key.1) {
             Ok(partition) => {
                 let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(left);
-                read_one(ctx, &partition, request, limits, max_bytes, is_first).unwrap_or_else(|error| {
+                let how = ReadOne { max_bytes, min_one_batch: is_first, notes_follower };
+                read_one(ctx, &partition, request, limits, how).unwrap_or_else(|error| {
                     if error == ErrorCode::CORRUPT_MESSAGE {
                         partition.traffic.add(Flow::FetchFailures, 1);
                     }
@@ -119,46 +143,52 @@ pub(crate) fn read_all(ctx: &Context, partitions: &[PartitionRequest], limits: &
     results
 }
 
+struct ReadOne {
+    max_bytes: usize,
+    min_one_batch: bool,
+    notes_follower: bool,
+}
+
 fn read_one(
     ctx: &Context,
     partition: &Arc<Partition>,
     request: &PartitionRequest,
     limits: &Limits,
-    max_bytes: usize,
-    min_one_batch: bool,
+    how: ReadOne,
 ) -> Result<ReadResult, ErrorCode> {
     if partition.is_offline() {
         return Err(ErrorCode::KAFKA_STORAGE_ERROR);
     }
-    let state = partition.lock();
+    let mut state = partition.lock();
     // Only here, under the lock.
     partition.traffic.add_locked(Flow::FetchRequests, 1);
     if partition.is_deleted() {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
     state.check_epoch(request.current_leader_epoch)?;
-    if limits.replica_id >= 0 && !state.replicas.contains(&limits.replica_id) {
+    if limits.follower.is_some_and(|follower| !state.replicas.contains(&follower.id)) {
         return Err(match request.current_leader_epoch {
             0.. => ErrorCode::UNKNOWN_LEADER_EPOCH,
             _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         });
     }
-    let is_follower_read = limits.version >= 11 && limits.bound != ReadBound::LogEnd;
-    if !state.is_leader() && !is_follower_read {
+    let may_be_follower = limits.version >= 11 && limits.follower.is_none();
+    if !state.is_leader() && !(may_be_follower && state.role.is_follower()) {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
-    let offsets = partition.offsets(&state);
     let mut result = ReadResult::failed(request.key.clone(), ErrorCode::NONE);
-    result.high_watermark = offsets.high_watermark;
-    result.last_stable = offsets.last_stable;
-    result.log_start = offsets.log_start;
-    if let Some(diverging) = diverging(&state, request)? {
-        result.diverging = Some(diverging);
+    result.diverging = diverging(&state, request)?;
+    if result.diverging.is_some() {
+        result.set_offsets(&partition.offsets(&state));
         return Ok(result);
     }
     let slice = partition
-        .read(&state, request.fetch_offset, max_bytes, limits.bound, min_one_batch)
+        .read(&state, request.fetch_offset, how.max_bytes, limits.bound, how.min_one_batch)
         .map_err(|error| ctx.replicas.read_failed(partition, &error))?;
+    if let Some(follower) = limits.follower.filter(|_| how.notes_follower) {
+        note_follower(ctx, partition, &mut state, request, follower)?;
+    }
+    result.set_offsets(&partition.offsets(&state));
     if limits.bound == ReadBound::LastStableOffset {
         let upper = if slice.len == 0 { request.fetch_offset } else { slice.upper_offset };
         let aborted = state.log.aborted_transactions(request.fetch_offset, upper);
@@ -168,6 +198,26 @@ fn read_one(
     result.slice = Some(slice);
     result.owner = Some(Owner { partition: partition.clone(), replicas: ctx.replicas.clone() });
     Ok(result)
+}
+
+/// What a follower has: it may commit records, and win the follower a place in the ISR.
+fn note_follower(
+    ctx: &Context,
+    partition: &Arc<Partition>,
+    state: &mut PartitionState,
+    request: &PartitionRequest,
+    follower: FollowerId,
+) -> Result<(), ErrorCode> {
+    let fetch = FollowerFetch {
+        id: follower.id,
+        offset: request.fetch_offset,
+        log_start_offset: request.log_start_offset,
+        broker_epoch: follower.broker_epoch,
+    };
+    if let Some(proposal) = partition.follower_fetched(state, fetch, clock::now_ms())? {
+        ctx.replicas.propose_isr(proposal);
+    }
+    Ok(())
 }
 
 /// Where the reader's log and this one part, if its last epoch says that they do.

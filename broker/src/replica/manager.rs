@@ -15,6 +15,7 @@ use metadata::delta::MetadataDelta;
 use metadata::directory::is_reserved;
 use metadata::image::{MetadataImage, resource_type};
 use metadata::local::LocalPartition;
+use metadata::partition::PartitionRegistration;
 use parking_lot::{Mutex, RwLock};
 use protocol::{ErrorCode, StrBytes};
 use storage::dirs::{Checkpoint, write_partition_metadata};
@@ -25,11 +26,12 @@ use uuid::Uuid;
 use crate::clock;
 use crate::config::{SettingsSource, TopicSettings};
 use crate::fetch::session::TopicKey;
+use crate::follower::FollowOrder;
 use crate::metadata_cache::MetadataCache;
 use crate::metrics::Traffic;
 use crate::replica::checkpoints::Checkpoints;
 pub(crate) use crate::replica::dir_state::DirState;
-use crate::replica::partition::{Applied, Partition};
+use crate::replica::partition::{Applied, IsrProposal, Partition};
 
 /// Flushes that may wait for the background task; those beyond are left to the next checkpoint.
 const FLUSH_QUEUE: usize = 1024;
@@ -79,6 +81,10 @@ pub(crate) struct Outlets {
     pub(crate) assignments: mpsc::UnboundedSender<DirAssignment>,
     /// At most [`FLUSH_QUEUE`]: flushes beyond are left to the next one.
     pub(crate) flushes: mpsc::Sender<FlushRequest>,
+    /// At most one for each led partition.
+    pub(crate) isr_proposals: mpsc::UnboundedSender<IsrProposal>,
+    /// Whom the replicas follow.
+    pub(crate) follow_orders: mpsc::UnboundedSender<FollowOrder>,
 }
 
 /// The other ends of [`Outlets`].
@@ -86,6 +92,8 @@ pub(crate) struct Inlets {
     pub(crate) removed: mpsc::UnboundedReceiver<(PathBuf, i64)>,
     pub(crate) assignments: mpsc::UnboundedReceiver<DirAssignment>,
     pub(crate) flushes: mpsc::Receiver<FlushRequest>,
+    pub(crate) isr_proposals: mpsc::UnboundedReceiver<IsrProposal>,
+    pub(crate) follow_orders: mpsc::UnboundedReceiver<FollowOrder>,
 }
 
 /// The channels between the manager and the background tasks.
@@ -93,8 +101,16 @@ pub(crate) fn channels() -> (Outlets, Inlets) {
     let (removed, removed_in) = mpsc::unbounded_channel();
     let (assignments, assignments_in) = mpsc::unbounded_channel();
     let (flushes, flushes_in) = mpsc::channel(FLUSH_QUEUE);
-    let inlets = Inlets { removed: removed_in, assignments: assignments_in, flushes: flushes_in };
-    (Outlets { removed, assignments, flushes }, inlets)
+    let (isr_proposals, proposals_in) = mpsc::unbounded_channel();
+    let (follow_orders, orders_in) = mpsc::unbounded_channel();
+    let inlets = Inlets {
+        removed: removed_in,
+        assignments: assignments_in,
+        flushes: flushes_in,
+        isr_proposals: proposals_in,
+        follow_orders: orders_in,
+    };
+    (Outlets { removed, assignments, flushes, isr_proposals, follow_orders }, inlets)
 }
 
 /// All replicas of the node.
@@ -271,11 +287,24 @@ impl ReplicaManager {
                 return Err(error.into());
             }
         };
+        self.follow(&partition, applied, &mine.state);
         Ok(match applied {
-            Applied::Unchanged => None,
+            Applied::Unchanged | Applied::Follows => None,
             Applied::Leads => Some(LeadershipChange { partition, leads: true, is_deleted: false }),
             Applied::Resigned => Some(LeadershipChange { partition, leads: false, is_deleted: false }),
         })
+    }
+
+    /// Sends the fetchers after the leader, or away.
+    fn follow(&self, partition: &Arc<Partition>, applied: Applied, state: &PartitionRegistration) {
+        let leader = match applied {
+            Applied::Leads => None,
+            _ if state.leader < 0 => None,
+            Applied::Follows | Applied::Resigned => Some((state.leader, state.leader_epoch)),
+            Applied::Unchanged => return,
+        };
+        // The receiver is gone only while the node stops.
+        let _ = self.outlets.follow_orders.send(FollowOrder { partition: partition.clone(), leader });
     }
 
     /// Tells the controller where the replica is, if that is news (KIP-858).
@@ -310,6 +339,7 @@ impl ReplicaManager {
             mine.topic_id,
             found.log_dir,
             self.node_id,
+            self.metadata.clone(),
             found.log,
             found.high_watermark,
             settings,
@@ -413,6 +443,9 @@ impl ReplicaManager {
     fn drop_replica(&self, topic_id: Uuid, name: &TopicPartition) -> Option<LeadershipChange> {
         let partition = self.remove(topic_id, name)?;
         partition.delete();
+        let order = FollowOrder { partition: partition.clone(), leader: None };
+        // The receiver is gone only while the node stops.
+        let _ = self.outlets.follow_orders.send(order);
         self.elsewhere.take_over(partition.traffic.counts());
         if !partition.is_offline() {
             let dir = &self.dirs[partition.log_dir].dir;
@@ -466,6 +499,12 @@ impl ReplicaManager {
     /// Asks the background task to sync what is below `up_to`; dropped when too many wait.
     pub(crate) fn flush_later(&self, partition: &Arc<Partition>, up_to: i64) {
         let _ = self.outlets.flushes.try_send(FlushRequest { partition: partition.clone(), up_to });
+    }
+
+    /// Sends the controller a new ISR.
+    pub(crate) fn propose_isr(&self, proposal: IsrProposal) {
+        // The receiver is gone only while the node stops; the next leader proposes its own.
+        let _ = self.outlets.isr_proposals.send(proposal);
     }
 
     /// Takes the partition's directory offline and gives the code for the answer. If the partition was deleted

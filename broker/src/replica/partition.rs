@@ -6,40 +6,31 @@
 //! Invariants: log start <= last stable offset <= high watermark <= log end; only a leader appends for clients;
 //! the high watermark of a leader moves only while the in-sync set has `min.insync.replicas` members (KIP-966).
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use metadata::partition::PartitionRegistration;
+use metadata::partition::{LeaderRecoveryState, PartitionRegistration};
 use parking_lot::{Mutex, MutexGuard};
 use protocol::ErrorCode;
 use storage::{
-    AppendArgs, AppendError, AppendInfo, AppendOrigin, Log, LogSlice, ReadError, StorageError, TopicPartition,
+    AppendArgs, AppendError, AppendInfo, AppendOrigin, DoomedFiles, Log, LogSlice, ReadError, StorageError,
+    TopicPartition,
 };
 use uuid::Uuid;
 
 use crate::config::TopicSettings;
+use crate::metadata_cache::MetadataCache;
 use crate::metrics::{Flow, Traffic};
+use crate::replica::leader::{FollowerFetch, Leadership};
 use crate::replica::waiters::Waiters;
-
-/// A follower as its leader sees it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FollowerState {
-    /// Where it fetched last: everything below is in its log.
-    pub(crate) log_end_offset: i64,
-}
 
 /// What this replica is.
 #[derive(Debug)]
 pub(crate) enum Role {
     /// Not told yet, or the partition has no leader.
     None,
-    Leader {
-        /// First offset of this leader's epoch.
-        epoch_start_offset: i64,
-        followers: BTreeMap<i32, FollowerState>,
-    },
+    Leader(Leadership),
     Follower,
 }
 
@@ -51,6 +42,7 @@ pub(crate) struct PartitionState {
     pub(crate) leader_epoch: i32,
     pub(crate) partition_epoch: i32,
     pub(crate) isr: Vec<i32>,
+    pub(crate) recovery: LeaderRecoveryState,
     pub(crate) replicas: Vec<i32>,
     pub(crate) settings: Arc<TopicSettings>,
     /// When the log was synced last, for `flush.ms`.
@@ -66,6 +58,7 @@ pub(crate) struct Partition {
     /// Which of the node's log directories holds it.
     pub(crate) log_dir: usize,
     node_id: i32,
+    metadata: Arc<MetadataCache>,
     state: Mutex<PartitionState>,
     high_watermark: AtomicI64,
     log_end_offset: AtomicI64,
@@ -104,6 +97,7 @@ impl Partition {
         topic_id: Uuid,
         log_dir: usize,
         node_id: i32,
+        metadata: Arc<MetadataCache>,
         log: Log,
         high_watermark: i64,
         settings: Arc<TopicSettings>,
@@ -114,6 +108,7 @@ impl Partition {
             topic_id,
             log_dir,
             node_id,
+            metadata,
             high_watermark: AtomicI64::new(high_watermark),
             log_end_offset: AtomicI64::new(log.log_end_offset()),
             offline: AtomicBool::new(false),
@@ -125,6 +120,7 @@ impl Partition {
                 leader_epoch: -1,
                 partition_epoch: -1,
                 isr: Vec::new(),
+                recovery: LeaderRecoveryState::Recovered,
                 replicas: Vec::new(),
                 settings,
                 flushed_at_ms: crate::clock::now_ms(),
@@ -187,6 +183,7 @@ impl Partition {
         if registration.partition_epoch < state.partition_epoch {
             return Ok(Applied::Unchanged);
         }
+        let is_news = registration.partition_epoch > state.partition_epoch;
         state.partition_epoch = registration.partition_epoch;
         state.replicas = registration.replicas.clone();
         if state.is_leader() && registration.leader == self.node_id {
@@ -199,25 +196,47 @@ impl Partition {
         let new_epoch = registration.leader_epoch != state.leader_epoch;
         state.leader_epoch = registration.leader_epoch;
         state.leader = registration.leader;
+        state.recovery = registration.leader_recovery_state;
         let applied = if registration.leader == self.node_id {
-            if new_epoch || !matches!(state.role, Role::Leader { .. }) {
-                let epoch_start_offset = state.log.log_end_offset();
-                state.log.assign_leader_epoch(registration.leader_epoch, epoch_start_offset)?;
-                state.role = Role::Leader { epoch_start_offset, followers: BTreeMap::new() };
-                Applied::Leads
-            } else {
-                Applied::Unchanged
-            }
+            self.lead(state, new_epoch, is_news)?
         } else {
-            let led = matches!(state.role, Role::Leader { .. });
+            let led = state.is_leader();
             state.role = if registration.leader < 0 { Role::None } else { Role::Follower };
-            if led { Applied::Resigned } else { Applied::Unchanged }
+            match state.role.is_follower() {
+                _ if led => Applied::Resigned,
+                true if new_epoch => Applied::Follows,
+                _ => Applied::Unchanged,
+            }
         };
         self.commit_what_can_be(state);
-        if applied != Applied::Unchanged {
+        if new_epoch || applied != Applied::Unchanged {
             self.waiters.wake_all();
         }
         Ok(applied)
+    }
+
+    fn lead(
+        &self,
+        state: &mut PartitionState,
+        new_epoch: bool,
+        is_news: bool,
+    ) -> Result<Applied, StorageError> {
+        let now_ms = crate::clock::now_ms();
+        match &mut state.role {
+            Role::Leader(leadership) if !new_epoch => {
+                if is_news {
+                    leadership.reassigned(&state.replicas, &state.isr, now_ms);
+                }
+                Ok(Applied::Unchanged)
+            }
+            _ => {
+                let start = state.log.log_end_offset();
+                state.log.assign_leader_epoch(state.leader_epoch, start)?;
+                let leadership = Leadership::new(self.node_id, start, &state.replicas, &state.isr, now_ms);
+                state.role = Role::Leader(leadership);
+                Ok(Applied::Leads)
+            }
+        }
     }
 
     /// The topic's settings of this moment.
@@ -249,14 +268,133 @@ impl Partition {
         if !info.duplicate {
             self.flush_if_many(state)?;
             self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
-            self.advance_high_watermark(state);
-            self.waiters.arrived(info.bytes as i64);
+            self.waiters.appended();
+            if self.advance_high_watermark(state, now_ms) {
+                let is_alone = state.replicas.len() <= 1;
+                self.waiters.readable(if is_alone { info.bytes as i64 } else { i64::MAX });
+            }
             // Only here, under the lock.
             self.traffic.add_locked(Flow::BytesIn, info.bytes as u64);
             let messages = info.last_offset - info.first_offset + 1;
             self.traffic.add_locked(Flow::MessagesIn, messages.cast_unsigned());
         }
         Ok(info)
+    }
+
+    /// Appends what the leader sent as it is, and follows its high watermark and log start.
+    ///
+    /// `records` may be empty. An offset of the leader that lies ahead of this log counts up to the log end.
+    pub(crate) fn append_as_follower(
+        &self,
+        state: &mut PartitionState,
+        records: &[u8],
+        leader: LeaderOffsets,
+        now_ms: i64,
+    ) -> Result<Option<AppendInfo>, AppendError> {
+        let mut appended = None;
+        if !records.is_empty() {
+            appended = Some(state.log.append_as_follower(records, now_ms)?);
+            self.flush_if_many(state)?;
+            self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
+        }
+        let committed = leader.high_watermark.min(state.log.log_end_offset());
+        if committed > self.high_watermark() {
+            self.high_watermark.store(committed, Ordering::Release);
+            state.log.set_high_watermark(committed);
+            self.waiters.readable(i64::MAX);
+        }
+        if leader.log_start > state.log.log_start_offset() {
+            // Never above the high watermark: the rest comes with it.
+            state.log.advance_log_start(leader.log_start.min(self.high_watermark()))?;
+        }
+        Ok(appended)
+    }
+
+    /// Cuts off what this follower's leader does not have. The files of removed segments are in the answer.
+    pub(crate) fn truncate(
+        &self,
+        state: &mut PartitionState,
+        truncation: Truncation,
+    ) -> Result<DoomedFiles, StorageError> {
+        let doomed = match truncation {
+            Truncation::To(offset) => state.log.truncate_to(offset)?,
+            Truncation::FullyAndStartAt(offset) => state.log.truncate_fully_and_start_at(offset)?,
+        };
+        let (start, end) = (state.log.log_start_offset(), state.log.log_end_offset());
+        let high_watermark = self.high_watermark().clamp(start, end);
+        self.high_watermark.store(high_watermark, Ordering::Release);
+        state.log.set_high_watermark(high_watermark);
+        self.log_end_offset.store(end, Ordering::Release);
+        Ok(doomed)
+    }
+
+    /// Notes what a follower has, which may commit records and give it a place in the ISR.
+    ///
+    /// # Errors
+    /// Kafka's code for a replica that is not assigned, or an earlier life of its broker.
+    pub(crate) fn follower_fetched(
+        self: &Arc<Self>,
+        state: &mut PartitionState,
+        fetch: FollowerFetch,
+        now_ms: i64,
+    ) -> Result<Option<IsrProposal>, ErrorCode> {
+        let leader_end = state.log.log_end_offset();
+        let PartitionState { role, isr, .. } = state;
+        let Role::Leader(leadership) = role else { return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+        if !leadership.fetched(fetch, leader_end, now_ms) {
+            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        let may_join = |id, epoch| self.metadata.may_join_isr(id, epoch);
+        let proposed = leadership.expand(isr, fetch.id, self.high_watermark(), may_join);
+        if self.advance_high_watermark(state, now_ms) {
+            self.waiters.readable(i64::MAX);
+        }
+        Ok(proposed.map(|isr| self.proposal(state, isr)))
+    }
+
+    /// Proposes an ISR without those that lag, if there are any.
+    pub(crate) fn shrink_isr(self: &Arc<Self>, now_ms: i64) -> Option<IsrProposal> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let (leader_end, lag_max_ms) = (state.log.log_end_offset(), state.settings.replica_lag_max_ms);
+        let Role::Leader(leadership) = &mut state.role else { return None };
+        let isr = leadership.shrink(&state.isr, leader_end, now_ms, lag_max_ms)?;
+        Some(self.proposal(state, isr))
+    }
+
+    fn proposal(self: &Arc<Self>, state: &PartitionState, isr: Vec<i32>) -> IsrProposal {
+        let epoch = |id: i32| match &state.role {
+            Role::Leader(leadership) => leadership.broker_epoch(id),
+            _ => -1,
+        };
+        IsrProposal {
+            partition: self.clone(),
+            leader_epoch: state.leader_epoch,
+            partition_epoch: state.partition_epoch,
+            recovery: state.recovery,
+            isr: isr.into_iter().map(|id| (id, epoch(id))).collect(),
+        }
+    }
+
+    /// The controller's answer to a proposal: what is committed now, or that the proposal came to nothing.
+    pub(crate) fn isr_answered(&self, leader_epoch: i32, committed: Option<CommittedIsr>) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Role::Leader(leadership) = &mut state.role else { return };
+        if state.leader_epoch != leader_epoch {
+            return;
+        }
+        match committed {
+            Some(committed) if committed.partition_epoch < state.partition_epoch => {}
+            Some(committed) => {
+                leadership.settle();
+                state.isr = committed.isr;
+                state.partition_epoch = committed.partition_epoch;
+                state.recovery = committed.recovery;
+                self.commit_what_can_be(state);
+            }
+            None => leadership.settle(),
+        }
     }
 
     /// Syncs the log before anyone hears of the append, if `flush.messages` asks for it.
@@ -272,19 +410,16 @@ impl Partition {
         flushed
     }
 
-    /// Moves the high watermark to the smallest log end of the in-sync replicas; true if it moved.
-    fn advance_high_watermark(&self, state: &mut PartitionState) -> bool {
-        let Role::Leader { followers, .. } = &state.role else { return false };
-        if state.isr.len() < state.min_isr() {
+    /// Moves the high watermark to the smallest log end of the replicas that count; true if it moved.
+    fn advance_high_watermark(&self, state: &mut PartitionState, now_ms: i64) -> bool {
+        let min_isr = state.min_isr();
+        let Role::Leader(leadership) = &state.role else { return false };
+        if state.isr.len() < min_isr {
             return false;
         }
-        let log_end = state.log.log_end_offset();
-        let committed = state
-            .isr
-            .iter()
-            .filter(|id| **id != self.node_id)
-            .map(|id| followers.get(id).map_or(0, |f| f.log_end_offset))
-            .fold(log_end, i64::min);
+        let (leader_end, lag_max_ms) = (state.log.log_end_offset(), state.settings.replica_lag_max_ms);
+        let may_join = |id, epoch| self.metadata.may_join_isr(id, epoch);
+        let committed = leadership.committed(&state.isr, leader_end, now_ms, lag_max_ms, may_join);
         if committed > self.high_watermark() {
             self.high_watermark.store(committed, Ordering::Release);
             state.log.set_high_watermark(committed);
@@ -299,8 +434,8 @@ impl Partition {
 
     /// Moves the high watermark over what was appended before; by how much is for the readers to find out.
     fn commit_what_can_be(&self, state: &mut PartitionState) {
-        if self.advance_high_watermark(state) {
-            self.waiters.arrived(i64::MAX);
+        if self.advance_high_watermark(state, crate::clock::now_ms()) {
+            self.waiters.readable(i64::MAX);
         }
     }
 
@@ -329,6 +464,12 @@ impl Partition {
     }
 }
 
+impl Role {
+    pub(crate) fn is_follower(&self) -> bool {
+        matches!(self, Self::Follower)
+    }
+}
+
 impl PartitionState {
     /// `min.insync.replicas`, at most the number of replicas.
     pub(crate) fn min_isr(&self) -> usize {
@@ -337,7 +478,7 @@ impl PartitionState {
 
     /// Whether this node leads the partition.
     pub(crate) fn is_leader(&self) -> bool {
-        matches!(self.role, Role::Leader { .. })
+        matches!(self.role, Role::Leader(_))
     }
 
     /// Checks the leader epoch that a client believes in; -1 is not checked (KIP-320).
@@ -371,6 +512,49 @@ pub(crate) enum Applied {
     Leads,
     /// This node led it and does so no more.
     Resigned,
+    /// The leader that this node follows is new, or has a new epoch.
+    Follows,
+}
+
+/// What a leader says of its log in the answer to a fetch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeaderOffsets {
+    pub(crate) high_watermark: i64,
+    pub(crate) log_start: i64,
+}
+
+/// How a follower's log is made to fit its leader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Truncation {
+    To(i64),
+    FullyAndStartAt(i64),
+}
+
+/// A new ISR on its way to the controller.
+pub(crate) struct IsrProposal {
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) leader_epoch: i32,
+    pub(crate) partition_epoch: i32,
+    pub(crate) recovery: LeaderRecoveryState,
+    /// Replica and the epoch of its broker, -1 where it is not known.
+    pub(crate) isr: Vec<(i32, i64)>,
+}
+
+impl IsrProposal {
+    /// Whether the partition is still as it was when this was proposed.
+    pub(crate) fn is_current(&self) -> bool {
+        let state = self.partition.lock();
+        let unchanged =
+            state.leader_epoch == self.leader_epoch && state.partition_epoch == self.partition_epoch;
+        unchanged && state.is_leader()
+    }
+}
+
+/// An ISR as the controller committed it.
+pub(crate) struct CommittedIsr {
+    pub(crate) isr: Vec<i32>,
+    pub(crate) partition_epoch: i32,
+    pub(crate) recovery: LeaderRecoveryState,
 }
 
 #[cfg(test)]
@@ -397,7 +581,8 @@ mod tests {
         let args = storage::OpenArgs::new_log(0);
         let (log, _) = Log::open(dir, settings.log.clone(), args).unwrap();
         let name = TopicPartition::new("t", 0);
-        let partition = Partition::new(name, Uuid::from_u128(1), 0, 1, log, 0, Arc::new(settings));
+        let metadata = Arc::new(MetadataCache::new());
+        let partition = Partition::new(name, Uuid::from_u128(1), 0, 1, metadata, log, 0, Arc::new(settings));
         let registration = PartitionRegistration {
             replicas: vec![1],
             isr: vec![1],

@@ -1,4 +1,5 @@
-//! Requests that wait for a partition: fetches for bytes, produces and deletions for an offset to be committed.
+//! Requests that wait for a partition: fetches of followers for an append, fetches of consumers for the high
+//! watermark, produces and deletions for an offset to be committed.
 //!
 //! The purgatory of Kafka (`DelayedOperationPurgatory`) without its timer: a waiting request is a future that
 //! registers here, sleeps until its own deadline, and looks again when an append or the high watermark wakes it.
@@ -52,6 +53,8 @@ impl Wait {
 pub(crate) struct Waiters {
     count: AtomicUsize,
     fetches: Mutex<Vec<Arc<Wait>>>,
+    /// Fetches of followers, which read to the log end.
+    follower_fetches: Mutex<Vec<Arc<Wait>>>,
     /// By the high watermark that satisfies the request, and a number that tells requests apart.
     commits: Mutex<BTreeMap<(i64, u64), Arc<Wait>>>,
     next_commit: AtomicU64,
@@ -59,10 +62,11 @@ pub(crate) struct Waiters {
 
 impl Waiters {
     /// Registers a fetch until the guard is dropped.
-    pub(crate) fn add_fetch(self: &Arc<Self>, wait: &Arc<Wait>) -> FetchRegistration {
-        self.fetches.lock().push(wait.clone());
+    pub(crate) fn add_fetch(self: &Arc<Self>, wait: &Arc<Wait>, of_follower: bool) -> FetchRegistration {
+        let registration = FetchRegistration { waiters: self.clone(), wait: wait.clone(), of_follower };
+        registration.list().lock().push(wait.clone());
         self.count.fetch_add(1, Ordering::SeqCst);
-        FetchRegistration { waiters: self.clone(), wait: wait.clone() }
+        registration
     }
 
     /// Registers a request that is satisfied once the high watermark reaches `offset`, until the guard is dropped.
@@ -73,8 +77,17 @@ impl Waiters {
         CommitRegistration { waiters: self.clone(), key }
     }
 
-    /// `bytes` more can be read.
-    pub(crate) fn arrived(&self, bytes: i64) {
+    /// The log grew: followers can read on.
+    pub(crate) fn appended(&self) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            for wait in self.follower_fetches.lock().iter() {
+                wait.notify.notify_one();
+            }
+        }
+    }
+
+    /// Consumers can read `bytes` more; `i64::MAX` for who knows how many.
+    pub(crate) fn readable(&self, bytes: i64) {
         if self.count.load(Ordering::SeqCst) > 0 {
             for wait in self.fetches.lock().iter() {
                 wait.arrived(bytes);
@@ -93,7 +106,7 @@ impl Waiters {
 
     /// Leadership, epoch or existence changed: everyone must look again.
     pub(crate) fn wake_all(&self) {
-        for wait in self.fetches.lock().iter() {
+        for wait in self.fetches.lock().iter().chain(self.follower_fetches.lock().iter()) {
             wait.notify.notify_one();
         }
         for wait in self.commits.lock().values() {
@@ -119,11 +132,18 @@ impl Drop for CommitRegistration {
 pub(crate) struct FetchRegistration {
     waiters: Arc<Waiters>,
     wait: Arc<Wait>,
+    of_follower: bool,
+}
+
+impl FetchRegistration {
+    fn list(&self) -> &Mutex<Vec<Arc<Wait>>> {
+        if self.of_follower { &self.waiters.follower_fetches } else { &self.waiters.fetches }
+    }
 }
 
 impl Drop for FetchRegistration {
     fn drop(&mut self) {
-        let mut fetches = self.waiters.fetches.lock();
+        let mut fetches = self.list().lock();
         if let Some(at) = fetches.iter().position(|w| Arc::ptr_eq(w, &self.wait)) {
             fetches.swap_remove(at);
             self.waiters.count.fetch_sub(1, Ordering::SeqCst);
@@ -145,10 +165,11 @@ mod tests {
     fn a_fetch_wakes_when_its_bytes_are_there() {
         let waiters = Arc::new(Waiters::default());
         let wait = Wait::for_bytes(100);
-        let registration = waiters.add_fetch(&wait);
-        waiters.arrived(60);
+        let registration = waiters.add_fetch(&wait, false);
+        waiters.appended();
+        waiters.readable(60);
         assert!(!is_woken(&wait));
-        waiters.arrived(40);
+        waiters.readable(40);
         assert!(is_woken(&wait));
         drop(registration);
         assert_eq!(waiters.count.load(Ordering::SeqCst), 0);

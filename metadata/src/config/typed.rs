@@ -284,6 +284,13 @@ typed! {
         max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots",
         /// Period of writing high watermarks:
         replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
+        replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
+        replica_fetch_max_bytes: i32 = "replica.fetch.max.bytes",
+        replica_fetch_min_bytes: i32 = "replica.fetch.min.bytes",
+        replica_fetch_response_max_bytes: i32 = "replica.fetch.response.max.bytes",
+        replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms",
+        replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
+        replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
         /// Period of the retention check:
         log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
         /// Wait before the first retention check and flush:

@@ -1,0 +1,142 @@
+//! What a follower does with a leader's answer for one partition.
+
+use protocol::ErrorCode;
+use protocol::messages::fetch_response::PartitionData;
+
+use super::request::Position;
+use crate::clock;
+use crate::context::Context;
+use crate::replica::partition::{LeaderOffsets, Partition, PartitionState, Truncation};
+use std::sync::Arc;
+
+/// How it goes on with the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Fetch on.
+    Fetch,
+    /// Fetch again a little later.
+    Pause,
+    /// The leader does not have the offset: ask which it has.
+    OutOfRange,
+    /// Not followed any more, or not in this epoch, or the disk failed: an order brings it back.
+    Stop,
+}
+
+/// Appends, truncates, or finds out why neither.
+pub(super) fn take(
+    ctx: &Context,
+    partition: &Arc<Partition>,
+    asked: Position,
+    data: &PartitionData,
+) -> Next {
+    let mut state = partition.lock();
+    if !is_followed(&state, asked.leader_epoch) {
+        return Next::Stop;
+    }
+    match ErrorCode(data.error_code) {
+        ErrorCode::NONE if state.log.log_end_offset() != asked.offset => {
+            // An answer to an earlier request, which a truncation or append overtook.
+            Next::Fetch
+        }
+        ErrorCode::NONE if data.diverging_epoch.epoch >= 0 => {
+            let (epoch, end_offset) = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
+            let to = where_logs_part(&state, epoch, end_offset);
+            tracing::info!(
+                "{}: truncating to offset {to}; the leader ends epoch {epoch} at {end_offset}",
+                partition.name
+            );
+            truncate(ctx, partition, &mut state, Truncation::To(to))
+        }
+        ErrorCode::NONE => append(ctx, partition, state, data),
+        ErrorCode::OFFSET_OUT_OF_RANGE => Next::OutOfRange,
+        ErrorCode::FENCED_LEADER_EPOCH => {
+            tracing::info!("{}: the leader has a newer epoch than {}", partition.name, asked.leader_epoch);
+            Next::Stop
+        }
+        code => {
+            tracing::debug!("{}: not fetched: {}", partition.name, code.name());
+            Next::Pause
+        }
+    }
+}
+
+/// Whether the replica still follows in this epoch.
+pub(super) fn is_followed(state: &PartitionState, leader_epoch: i32) -> bool {
+    state.role.is_follower() && state.leader_epoch == leader_epoch
+}
+
+fn append(
+    ctx: &Context,
+    partition: &Arc<Partition>,
+    mut state: parking_lot::MutexGuard<'_, PartitionState>,
+    data: &PartitionData,
+) -> Next {
+    let records = data.records.as_deref().unwrap_or_default();
+    let records = up_to_epoch(records, state.leader_epoch);
+    let leader = LeaderOffsets { high_watermark: data.high_watermark, log_start: data.log_start_offset };
+    match partition.append_as_follower(&mut state, records, leader, clock::now_ms()) {
+        Ok(appended) => {
+            drop(state);
+            if let Some(rolled_at) = appended.and_then(|info| info.rolled_at) {
+                ctx.replicas.flush_later(partition, rolled_at);
+            }
+            Next::Fetch
+        }
+        Err(error) => {
+            drop(state);
+            match ctx.replicas.append_failed(partition, &error) {
+                ErrorCode::KAFKA_STORAGE_ERROR | ErrorCode::NOT_LEADER_OR_FOLLOWER => Next::Stop,
+                _ => {
+                    tracing::error!("{}: what the leader sent cannot be appended: {error}", partition.name);
+                    Next::Pause
+                }
+            }
+        }
+    }
+}
+
+/// The whole batches of epochs that this follower knows: what a later leader wrote it takes from that leader.
+fn up_to_epoch(records: &[u8], leader_epoch: i32) -> &[u8] {
+    let mut end = 0;
+    for batch in protocol::batch::batches(records).flatten() {
+        match batch.header() {
+            Ok(header) if header.partition_leader_epoch <= leader_epoch => {
+                end = batch.position + batch.bytes.len();
+            }
+            _ => break,
+        }
+    }
+    &records[..end]
+}
+
+/// Where this log stops being the leader's, whose epoch `epoch` ends at `end_offset`.
+fn where_logs_part(state: &PartitionState, epoch: i32, end_offset: i64) -> i64 {
+    let log_end = state.log.log_end_offset();
+    let own_end = match state.log.end_offset_for_epoch(epoch) {
+        // Of an epoch before it the leader has to be asked again.
+        Some((own, end)) if own == epoch => end.min(end_offset),
+        Some((_, end)) => end,
+        None => end_offset,
+    };
+    own_end.min(log_end)
+}
+
+/// Truncates; an IO error takes the directory offline.
+pub(super) fn truncate(
+    ctx: &Context,
+    partition: &Arc<Partition>,
+    state: &mut PartitionState,
+    truncation: Truncation,
+) -> Next {
+    match partition.truncate(state, truncation) {
+        Ok(doomed) => {
+            let delay_ms = state.settings.log.file_delete_delay_ms;
+            doomed.paths.into_iter().for_each(|path| ctx.replicas.remove_later(path, delay_ms));
+            Next::Fetch
+        }
+        Err(error) => {
+            ctx.replicas.storage_failed(partition, &error);
+            Next::Stop
+        }
+    }
+}
