@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metadata::partition::LeaderRecoveryState;
+use protocol::ErrorCode;
 use protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use protocol::messages::alter_partition_response::PartitionData as PartitionAnswer;
-use protocol::ErrorCode;
 use protocol::messages::{AlterPartitionRequest, BrokerId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

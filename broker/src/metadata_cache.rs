@@ -96,9 +96,10 @@ impl MetadataCache {
     /// not leaving (KIP-841, KIP-903).
     pub(crate) fn may_join_isr(&self, id: i32, epoch: i64) -> bool {
         let image = self.image.load();
-        image.cluster.broker(id).is_some_and(|broker| {
-            broker.is_active() && (epoch == -1 || broker.epoch == epoch)
-        })
+        image
+            .cluster
+            .broker(id)
+            .is_some_and(|broker| broker.is_active() && (epoch == -1 || broker.epoch == epoch))
     }
 
     /// Brokers that clients may be sent to: those that are not fenced.

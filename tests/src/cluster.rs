@@ -178,6 +178,75 @@ impl Cluster {
     }
 }
 
+/// A partition as the metadata has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionView {
+    /// Id of the leader; `None` while there is none.
+    pub leader: Option<usize>,
+    /// Its epoch.
+    pub epoch: i32,
+    /// Ids of the in-sync replicas, sorted.
+    pub isr: Vec<usize>,
+}
+
+impl Cluster {
+    /// The partition as `broker` describes it; `None` while it does not know it.
+    pub fn partition(&self, broker: usize, topic: &str, index: i32) -> Option<PartitionView> {
+        let answer = metadata(&mut self.wire(broker), topic).ok()?;
+        let found = answer.topics.first()?.partitions.iter().find(|p| p.partition_index == index)?;
+        let mut isr: Vec<usize> = found.isr_nodes.iter().map(|id| id.0 as usize).collect();
+        isr.sort_unstable();
+        Some(PartitionView {
+            leader: usize::try_from(found.leader_id.0).ok(),
+            epoch: found.leader_epoch,
+            isr,
+        })
+    }
+
+    /// Waits until `broker` describes the partition as it should be; gives what it says.
+    pub fn wait_partition(
+        &self,
+        broker: usize,
+        topic: &str,
+        index: i32,
+        is_so: impl Fn(&PartitionView) -> bool,
+    ) -> PartitionView {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let view = self.partition(broker, topic, index);
+            match view {
+                Some(view) if is_so(&view) => return view,
+                view => assert!(Instant::now() < deadline, "{topic}-{index} stays {view:?}"),
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Waits until the partition's log has the same bytes on these brokers; gives them.
+    pub fn wait_identical(&self, brokers: &[usize], topic: &str, index: i32) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let logs: Vec<_> = brokers.iter().map(|id| self.log_bytes(*id, topic, index)).collect();
+            if logs.iter().all(|log| *log == logs[0]) {
+                return logs.into_iter().next().unwrap_or_default();
+            }
+            let sizes: Vec<_> = logs.iter().map(Vec::len).collect();
+            assert!(Instant::now() < deadline, "{topic}-{index} differs on {brokers:?}; sizes {sizes:?}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// All segments of the partition's log on one node, one after the other.
+    pub fn log_bytes(&self, id: usize, topic: &str, index: i32) -> Vec<u8> {
+        let dir = self.node(id).data().join(format!("{topic}-{index}"));
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut segments: Vec<_> =
+            entries.filter(|path| path.extension().is_some_and(|e| e == "log")).collect();
+        segments.sort();
+        segments.iter().flat_map(|path| std::fs::read(path).unwrap_or_default()).collect()
+    }
+}
+
 /// A quorum as its leader describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuorumState {

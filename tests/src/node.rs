@@ -268,6 +268,21 @@ impl Node {
         }
     }
 
+    /// Freezes it (SIGSTOP): it holds its connections and does nothing.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on after [`Node::freeze`].
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().expect("the node runs"));
+        rustix::process::kill_process(pid, signal).expect("the node can be signalled");
+    }
+
     /// A clean stop and a start on the same ports and data.
     pub fn restart(&mut self) {
         self.stop();

@@ -86,8 +86,12 @@ pub(crate) fn handle(
         return Outcome::Answered;
     }
     let deadline = Instant::now() + max_wait;
+    let wait = Wait::for_bytes(0);
+    if let Some(session) = fetch.session.session.as_ref().filter(|_| fetch.limits.follower.is_some()) {
+        session.lock().park(&wait);
+    }
     Outcome::Pending(Box::pin(async move {
-        let results = fetch.wait(deadline).await;
+        let results = fetch.wait(&wait, deadline).await;
         let mut out = Outbox::new();
         fetch.answer(results, &mut out);
         drop(charge);
@@ -102,19 +106,18 @@ fn is_enough(results: &[ReadResult], min_bytes: usize) -> bool {
 }
 
 impl Fetch {
-    /// Reads again whenever the partitions change, until there is enough or the deadline has come.
-    async fn wait(&self, deadline: Instant) -> Vec<ReadResult> {
-        let wait = Wait::for_bytes(0);
+    /// Reads again whenever the partitions change, until there is enough, the deadline has come or the wait is ended.
+    async fn wait(&self, wait: &Arc<Wait>, deadline: Instant) -> Vec<ReadResult> {
         let partitions = self.session.partitions.iter();
         let _places: Vec<_> = partitions
             .filter_map(|p| self.ctx.replicas.find(&p.key.0, p.key.1).ok())
-            .map(|partition| partition.waiters.add_fetch(&wait, self.limits.follower.is_some()))
+            .map(|partition| partition.waiters.add_fetch(wait, self.limits.follower.is_some()))
             .collect();
         loop {
             // Whatever arrives from here on wakes, so that nothing is missed between the read and the sleep.
             wait.expect(0);
             let results = read_all(&self.ctx, &self.session.partitions, &self.limits, false);
-            if is_enough(&results, self.min_bytes) {
+            if is_enough(&results, self.min_bytes) || wait.is_ended() {
                 return results;
             }
             if self.limits.bound != ReadBound::LastStableOffset {

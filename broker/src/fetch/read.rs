@@ -172,8 +172,9 @@ fn read_one(
             _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         });
     }
-    let may_be_follower = limits.version >= 11 && limits.follower.is_none();
-    if !state.is_leader() && !(may_be_follower && state.role.is_follower()) {
+    let is_served_by_followers = limits.version >= 11 && limits.follower.is_none();
+    let serves = state.is_leader() || is_served_by_followers && state.role.is_follower();
+    if !serves {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
     let mut result = ReadResult::failed(request.key.clone(), ErrorCode::NONE);

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use protocol::ErrorCode;
 use uuid::Uuid;
 
+use crate::replica::waiters::Wait;
+
 /// Session id of a request that has none, or wants none.
 pub(crate) const NO_SESSION: i32 = 0;
 /// Epoch of a request that opens a session or reads once: `FetchMetadata.INITIAL_EPOCH`.
@@ -61,6 +63,8 @@ pub(crate) struct Session {
     partitions: HashMap<PartitionKey, Cached>,
     order: BTreeMap<u64, PartitionKey>,
     next_order: u64,
+    /// A follower's request that waits: the next one, which it sends for a partition that cannot wait, ends it.
+    parked: Option<Arc<Wait>>,
 }
 
 impl Session {
@@ -74,6 +78,11 @@ impl Session {
                 self.partitions.insert(request.key.clone(), Cached { request, order, told: None });
             }
         }
+    }
+
+    /// Remembers the request that waits now.
+    pub(crate) fn park(&mut self, wait: &Arc<Wait>) {
+        self.parked = Some(wait.clone());
     }
 
     fn remove(&mut self, key: &PartitionKey) {
@@ -186,6 +195,9 @@ impl FetchSessions {
             return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
         }
         locked.last_used_ms = now_ms;
+        if let Some(parked) = locked.parked.take() {
+            parked.end();
+        }
         for partition in request.partitions {
             locked.upsert(partition);
         }
@@ -227,6 +239,7 @@ impl FetchSessions {
             partitions: HashMap::new(),
             order: BTreeMap::new(),
             next_order: 0,
+            parked: None,
         };
         for partition in &request.partitions {
             session.upsert(partition.clone());
@@ -332,6 +345,18 @@ mod tests {
         assert_eq!(order, [1, 0]);
         assert!(!session.lock().tell(&partition(1).key, 5, 0, false, false, false));
         assert!(session.lock().tell(&partition(1).key, 6, 0, false, false, false));
+    }
+
+    #[test]
+    fn the_next_request_ends_the_wait_of_the_one_before() {
+        let sessions = FetchSessions::new(10);
+        let opened = sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap();
+        let wait = Wait::for_bytes(1);
+        opened.session.unwrap().lock().park(&wait);
+        assert!(sessions.resolve(request(opened.session_id, 5, vec![]), 0).is_err());
+        assert!(!wait.is_ended(), "a request out of order says nothing");
+        assert!(sessions.resolve(request(opened.session_id, 1, vec![partition(1)]), 0).is_ok());
+        assert!(wait.is_ended());
     }
 
     #[test]

@@ -23,12 +23,7 @@ pub(super) enum Next {
 }
 
 /// Appends, truncates, or finds out why neither.
-pub(super) fn take(
-    ctx: &Context,
-    partition: &Arc<Partition>,
-    asked: Position,
-    data: &PartitionData,
-) -> Next {
+pub(super) fn take(ctx: &Context, partition: &Arc<Partition>, asked: Position, data: &PartitionData) -> Next {
     let mut state = partition.lock();
     if !is_followed(&state, asked.leader_epoch) {
         return Next::Stop;
@@ -40,7 +35,8 @@ pub(super) fn take(
         }
         ErrorCode::NONE if data.diverging_epoch.epoch >= 0 => {
             let (epoch, end_offset) = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
-            let to = where_logs_part(&state, epoch, end_offset);
+            let own = state.log.end_offset_for_epoch(epoch);
+            let to = where_logs_part(own, state.log.log_end_offset(), epoch, end_offset);
             tracing::info!(
                 "{}: truncating to offset {to}; the leader ends epoch {epoch} at {end_offset}",
                 partition.name
@@ -109,16 +105,17 @@ fn up_to_epoch(records: &[u8], leader_epoch: i32) -> &[u8] {
     &records[..end]
 }
 
-/// Where this log stops being the leader's, whose epoch `epoch` ends at `end_offset`.
-fn where_logs_part(state: &PartitionState, epoch: i32, end_offset: i64) -> i64 {
-    let log_end = state.log.log_end_offset();
-    let own_end = match state.log.end_offset_for_epoch(epoch) {
-        // Of an epoch before it the leader has to be asked again.
+/// Where a log that ends at `log_end` stops being the leader's, whose epoch `epoch` ends at `end_offset`.
+///
+/// `own` is the last epoch up to `epoch` that the log itself has, with its end.
+fn where_logs_part(own: Option<(i32, i64)>, log_end: i64, epoch: i32, end_offset: i64) -> i64 {
+    let parts = match own {
         Some((own, end)) if own == epoch => end.min(end_offset),
+        // What the leader has of an epoch before it has to be asked next.
         Some((_, end)) => end,
         None => end_offset,
     };
-    own_end.min(log_end)
+    parts.min(log_end)
 }
 
 /// Truncates; an IO error takes the directory offline.
@@ -138,5 +135,45 @@ pub(super) fn truncate(
             ctx.replicas.storage_failed(partition, &error);
             Next::Stop
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::batch::BatchBuilder;
+
+    use super::*;
+
+    #[test]
+    fn logs_part_where_the_shorter_of_both_epochs_ends() {
+        assert_eq!(where_logs_part(Some((3, 50)), 60, 3, 40), 40, "the leader's epoch is shorter");
+        assert_eq!(where_logs_part(Some((3, 50)), 60, 3, 70), 50, "this log's is");
+        assert_eq!(where_logs_part(Some((3, 80)), 60, 3, 70), 60, "never behind the log end");
+    }
+
+    #[test]
+    fn an_epoch_that_this_log_lacks_ends_with_the_one_before() {
+        assert_eq!(where_logs_part(Some((2, 30)), 60, 3, 40), 30);
+        assert_eq!(where_logs_part(None, 60, 3, 40), 40);
+        assert_eq!(where_logs_part(None, 20, 3, 40), 20);
+    }
+
+    fn batch(epoch: i32) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(0);
+        builder.push_pair(1, None, Some(b"value"));
+        let mut bytes = builder.build().to_vec();
+        // partitionLeaderEpoch, which no checksum covers.
+        bytes[12..16].copy_from_slice(&epoch.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn batches_of_later_epochs_and_cut_ones_are_left() {
+        let records = [batch(1), batch(2), batch(3)].concat();
+        let one = batch(1).len();
+        assert_eq!(up_to_epoch(&records, 3), records);
+        assert_eq!(up_to_epoch(&records, 2), &records[..2 * one]);
+        assert_eq!(up_to_epoch(&records, 0), b"");
+        assert_eq!(up_to_epoch(&records[..2 * one + 20], 3), &records[..2 * one]);
     }
 }

@@ -147,7 +147,8 @@ impl Fetcher {
         let image = self.ctx.metadata.image();
         let listener = &self.ctx.config.inter_broker_listener;
         let broker = image.cluster.broker(self.leader);
-        let endpoint = broker.and_then(|broker| broker.listener(listener)).ok_or(ClientError::Disconnected)?;
+        let endpoint =
+            broker.and_then(|broker| broker.listener(listener)).ok_or(ClientError::Disconnected)?;
         let settings = self.ctx.settings();
         let limits = ClientLimits {
             client_id: format!("broker-{}-fetcher-0", self.ctx.config.node_id),

@@ -86,11 +86,6 @@ impl Leadership {
         }
     }
 
-    /// The followers by id.
-    pub(crate) fn followers(&self) -> &BTreeMap<i32, Follower> {
-        &self.followers
-    }
-
     /// Notes a follower's fetch. False for a replica that is not assigned, or an earlier life of its broker.
     pub(crate) fn fetched(&mut self, fetch: FollowerFetch, leader_end: i64, now_ms: i64) -> bool {
         let Some(follower) = self.followers.get_mut(&fetch.id) else { return false };
@@ -176,17 +171,12 @@ impl Leadership {
         Some(isr)
     }
 
-    /// The ISR that was proposed and is not answered yet.
-    pub(crate) fn proposed(&self) -> Option<&[i32]> {
-        self.proposed.as_deref()
-    }
-
     /// The proposal was answered, or will never be.
     pub(crate) fn settle(&mut self) {
         self.proposed = None;
     }
 
-    /// The ISR members with their broker epochs, for a proposal (KIP-903): -1 where it is not known, and for itself.
+    /// The broker epoch of a member of a proposal (KIP-903): -1 where it is not known, and for itself.
     pub(crate) fn broker_epoch(&self, id: i32) -> i64 {
         self.followers.get(&id).map_or(-1, |follower| follower.broker_epoch)
     }
@@ -267,7 +257,7 @@ mod tests {
         assert!(l.fetched(fetch(2, 5), 20, NOW));
         assert!(!l.fetched(FollowerFetch { broker_epoch: 6, ..fetch(2, 20) }, 20, NOW));
         assert!(!l.fetched(fetch(9, 20), 20, NOW), "not assigned");
-        assert_eq!(l.followers()[&2].log_end_offset, 5);
+        assert_eq!(l.followers[&2].log_end_offset, 5);
     }
 
     #[test]
@@ -275,7 +265,7 @@ mod tests {
         let mut l = leadership();
         l.fetched(fetch(2, 20), 20, NOW);
         l.reassigned(&[1, 2, 4], &[1, 2], NOW + 1000);
-        assert_eq!(l.followers().keys().copied().collect::<Vec<_>>(), [2, 4]);
-        assert_eq!(l.followers()[&2].log_end_offset, 20);
+        assert_eq!(l.followers.keys().copied().collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(l.followers[&2].log_end_offset, 20);
     }
 }

@@ -50,6 +50,7 @@ pub(crate) struct FoundLog {
     pub(crate) topic_id: Option<Uuid>,
     pub(crate) log_dir: usize,
     pub(crate) log: Log,
+    /// As the checkpoint has it.
     pub(crate) high_watermark: i64,
 }
 
@@ -334,16 +335,8 @@ impl ReplicaManager {
             }
             None => self.create_log(mine, &name, &settings.log)?,
         };
-        let partition = Arc::new(Partition::new(
-            name,
-            mine.topic_id,
-            found.log_dir,
-            self.node_id,
-            self.metadata.clone(),
-            found.log,
-            found.high_watermark,
-            settings,
-        ));
+        let (node_id, metadata) = (self.node_id, self.metadata.clone());
+        let partition = Arc::new(Partition::new(name, mine.topic_id, found, node_id, metadata, settings));
         self.insert(&partition);
         if self.dirs[partition.log_dir].is_offline() {
             // It failed between the opening and the insertion.

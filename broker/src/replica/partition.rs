@@ -6,6 +6,9 @@
 //! Invariants: log start <= last stable offset <= high watermark <= log end; only a leader appends for clients;
 //! the high watermark of a leader moves only while the in-sync set has `min.insync.replicas` members (KIP-966).
 
+mod following;
+mod in_sync;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -14,16 +17,19 @@ use metadata::partition::{LeaderRecoveryState, PartitionRegistration};
 use parking_lot::{Mutex, MutexGuard};
 use protocol::ErrorCode;
 use storage::{
-    AppendArgs, AppendError, AppendInfo, AppendOrigin, DoomedFiles, Log, LogSlice, ReadError, StorageError,
-    TopicPartition,
+    AppendArgs, AppendError, AppendInfo, AppendOrigin, Log, LogSlice, ReadError, StorageError, TopicPartition,
 };
 use uuid::Uuid;
 
 use crate::config::TopicSettings;
 use crate::metadata_cache::MetadataCache;
 use crate::metrics::{Flow, Traffic};
-use crate::replica::leader::{FollowerFetch, Leadership};
+use crate::replica::leader::Leadership;
+use crate::replica::manager::FoundLog;
 use crate::replica::waiters::Waiters;
+
+pub(crate) use following::{LeaderOffsets, Truncation};
+pub(crate) use in_sync::{CommittedIsr, IsrProposal};
 
 /// What this replica is.
 #[derive(Debug)]
@@ -91,17 +97,16 @@ pub(crate) enum ReadBound {
 }
 
 impl Partition {
-    /// A replica that was just opened or created; `high_watermark` is from the checkpoint.
+    /// A replica whose log was just opened or created.
     pub(crate) fn new(
         name: TopicPartition,
         topic_id: Uuid,
-        log_dir: usize,
+        found: FoundLog,
         node_id: i32,
         metadata: Arc<MetadataCache>,
-        log: Log,
-        high_watermark: i64,
         settings: Arc<TopicSettings>,
     ) -> Self {
+        let FoundLog { log_dir, log, high_watermark, .. } = found;
         let high_watermark = high_watermark.clamp(log.log_start_offset(), log.log_end_offset());
         Self {
             name,
@@ -281,122 +286,6 @@ impl Partition {
         Ok(info)
     }
 
-    /// Appends what the leader sent as it is, and follows its high watermark and log start.
-    ///
-    /// `records` may be empty. An offset of the leader that lies ahead of this log counts up to the log end.
-    pub(crate) fn append_as_follower(
-        &self,
-        state: &mut PartitionState,
-        records: &[u8],
-        leader: LeaderOffsets,
-        now_ms: i64,
-    ) -> Result<Option<AppendInfo>, AppendError> {
-        let mut appended = None;
-        if !records.is_empty() {
-            appended = Some(state.log.append_as_follower(records, now_ms)?);
-            self.flush_if_many(state)?;
-            self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
-        }
-        let committed = leader.high_watermark.min(state.log.log_end_offset());
-        if committed > self.high_watermark() {
-            self.high_watermark.store(committed, Ordering::Release);
-            state.log.set_high_watermark(committed);
-            self.waiters.readable(i64::MAX);
-        }
-        if leader.log_start > state.log.log_start_offset() {
-            // Never above the high watermark: the rest comes with it.
-            state.log.advance_log_start(leader.log_start.min(self.high_watermark()))?;
-        }
-        Ok(appended)
-    }
-
-    /// Cuts off what this follower's leader does not have. The files of removed segments are in the answer.
-    pub(crate) fn truncate(
-        &self,
-        state: &mut PartitionState,
-        truncation: Truncation,
-    ) -> Result<DoomedFiles, StorageError> {
-        let doomed = match truncation {
-            Truncation::To(offset) => state.log.truncate_to(offset)?,
-            Truncation::FullyAndStartAt(offset) => state.log.truncate_fully_and_start_at(offset)?,
-        };
-        let (start, end) = (state.log.log_start_offset(), state.log.log_end_offset());
-        let high_watermark = self.high_watermark().clamp(start, end);
-        self.high_watermark.store(high_watermark, Ordering::Release);
-        state.log.set_high_watermark(high_watermark);
-        self.log_end_offset.store(end, Ordering::Release);
-        Ok(doomed)
-    }
-
-    /// Notes what a follower has, which may commit records and give it a place in the ISR.
-    ///
-    /// # Errors
-    /// Kafka's code for a replica that is not assigned, or an earlier life of its broker.
-    pub(crate) fn follower_fetched(
-        self: &Arc<Self>,
-        state: &mut PartitionState,
-        fetch: FollowerFetch,
-        now_ms: i64,
-    ) -> Result<Option<IsrProposal>, ErrorCode> {
-        let leader_end = state.log.log_end_offset();
-        let PartitionState { role, isr, .. } = state;
-        let Role::Leader(leadership) = role else { return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
-        if !leadership.fetched(fetch, leader_end, now_ms) {
-            return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-        }
-        let may_join = |id, epoch| self.metadata.may_join_isr(id, epoch);
-        let proposed = leadership.expand(isr, fetch.id, self.high_watermark(), may_join);
-        if self.advance_high_watermark(state, now_ms) {
-            self.waiters.readable(i64::MAX);
-        }
-        Ok(proposed.map(|isr| self.proposal(state, isr)))
-    }
-
-    /// Proposes an ISR without those that lag, if there are any.
-    pub(crate) fn shrink_isr(self: &Arc<Self>, now_ms: i64) -> Option<IsrProposal> {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let (leader_end, lag_max_ms) = (state.log.log_end_offset(), state.settings.replica_lag_max_ms);
-        let Role::Leader(leadership) = &mut state.role else { return None };
-        let isr = leadership.shrink(&state.isr, leader_end, now_ms, lag_max_ms)?;
-        Some(self.proposal(state, isr))
-    }
-
-    fn proposal(self: &Arc<Self>, state: &PartitionState, isr: Vec<i32>) -> IsrProposal {
-        let epoch = |id: i32| match &state.role {
-            Role::Leader(leadership) => leadership.broker_epoch(id),
-            _ => -1,
-        };
-        IsrProposal {
-            partition: self.clone(),
-            leader_epoch: state.leader_epoch,
-            partition_epoch: state.partition_epoch,
-            recovery: state.recovery,
-            isr: isr.into_iter().map(|id| (id, epoch(id))).collect(),
-        }
-    }
-
-    /// The controller's answer to a proposal: what is committed now, or that the proposal came to nothing.
-    pub(crate) fn isr_answered(&self, leader_epoch: i32, committed: Option<CommittedIsr>) {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let Role::Leader(leadership) = &mut state.role else { return };
-        if state.leader_epoch != leader_epoch {
-            return;
-        }
-        match committed {
-            Some(committed) if committed.partition_epoch < state.partition_epoch => {}
-            Some(committed) => {
-                leadership.settle();
-                state.isr = committed.isr;
-                state.partition_epoch = committed.partition_epoch;
-                state.recovery = committed.recovery;
-                self.commit_what_can_be(state);
-            }
-            None => leadership.settle(),
-        }
-    }
-
     /// Syncs the log before anyone hears of the append, if `flush.messages` asks for it.
     fn flush_if_many(&self, state: &mut PartitionState) -> Result<(), StorageError> {
         let log_end = state.log.log_end_offset();
@@ -516,47 +405,6 @@ pub(crate) enum Applied {
     Follows,
 }
 
-/// What a leader says of its log in the answer to a fetch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LeaderOffsets {
-    pub(crate) high_watermark: i64,
-    pub(crate) log_start: i64,
-}
-
-/// How a follower's log is made to fit its leader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Truncation {
-    To(i64),
-    FullyAndStartAt(i64),
-}
-
-/// A new ISR on its way to the controller.
-pub(crate) struct IsrProposal {
-    pub(crate) partition: Arc<Partition>,
-    pub(crate) leader_epoch: i32,
-    pub(crate) partition_epoch: i32,
-    pub(crate) recovery: LeaderRecoveryState,
-    /// Replica and the epoch of its broker, -1 where it is not known.
-    pub(crate) isr: Vec<(i32, i64)>,
-}
-
-impl IsrProposal {
-    /// Whether the partition is still as it was when this was proposed.
-    pub(crate) fn is_current(&self) -> bool {
-        let state = self.partition.lock();
-        let unchanged =
-            state.leader_epoch == self.leader_epoch && state.partition_epoch == self.partition_epoch;
-        unchanged && state.is_leader()
-    }
-}
-
-/// An ISR as the controller committed it.
-pub(crate) struct CommittedIsr {
-    pub(crate) isr: Vec<i32>,
-    pub(crate) partition_epoch: i32,
-    pub(crate) recovery: LeaderRecoveryState,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -582,7 +430,8 @@ mod tests {
         let (log, _) = Log::open(dir, settings.log.clone(), args).unwrap();
         let name = TopicPartition::new("t", 0);
         let metadata = Arc::new(MetadataCache::new());
-        let partition = Partition::new(name, Uuid::from_u128(1), 0, 1, metadata, log, 0, Arc::new(settings));
+        let found = FoundLog { topic_id: None, log_dir: 0, log, high_watermark: 0 };
+        let partition = Partition::new(name, Uuid::from_u128(1), found, 1, metadata, Arc::new(settings));
         let registration = PartitionRegistration {
             replicas: vec![1],
             isr: vec![1],

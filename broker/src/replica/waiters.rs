@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,12 +18,14 @@ pub(crate) struct Wait {
     notify: Notify,
     /// Bytes that must still arrive before the request is worth another look.
     missing: AtomicI64,
+    /// The answer is to go out now, whatever there is.
+    ended: AtomicBool,
 }
 
 impl Wait {
     /// A fetch that lacks `missing` bytes; 0 wakes at any change.
     pub(crate) fn for_bytes(missing: i64) -> Arc<Self> {
-        Arc::new(Self { notify: Notify::new(), missing: AtomicI64::new(missing) })
+        Arc::new(Self { missing: AtomicI64::new(missing), ..Self::default() })
     }
 
     /// A request that waits for offsets.
@@ -39,6 +41,17 @@ impl Wait {
     /// Waits to be woken. A wake-up before the call counts.
     pub(crate) async fn woken(&self) {
         self.notify.notified().await;
+    }
+
+    /// Has the request answered with what there is.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// Whether the request is to be answered with what there is.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     fn arrived(&self, bytes: i64) {
