@@ -25,6 +25,21 @@ use bytes::BytesMut;
 
 pub use pieces::{Decompressor, Pieces};
 
+/// However small a batch is, it may decompress to so many bytes.
+const ALWAYS_ALLOWED: usize = 16 * 1024 * 1024;
+/// However large a batch is, it may decompress to no more bytes. Apache Kafka has no such bound.
+pub const MAX_DECOMPRESSED: usize = 256 * 1024 * 1024;
+/// How many times its size a batch of a client may decompress to, beyond 16 MiB. Producers of Java split a batch that
+/// is refused as too large.
+pub const CLIENT_RATIO: usize = 64;
+/// The same for a batch in the log: another program may have let more in.
+pub const LOG_RATIO: usize = 1024;
+
+/// What so many compressed bytes may become: `ratio` times as many, between 16 and 256 MiB.
+pub fn max_decompressed(compressed: usize, ratio: usize) -> usize {
+    compressed.saturating_mul(ratio).clamp(ALWAYS_ALLOWED, MAX_DECOMPRESSED)
+}
+
 /// How the records of a batch are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Codec {

@@ -22,7 +22,7 @@ use bytes::BytesMut;
 use protocol::batch::{
     self, BatchError, BatchHeader, HEADER_SIZE, NO_TIMESTAMP, RecordStream, Records, TimestampType,
 };
-use protocol::compress::{Codec, DecompressError, with_decompressor};
+use protocol::compress::{self, Codec, DecompressError, with_decompressor};
 
 use crate::log::AppendOrigin;
 use crate::names::TopicPartition;
@@ -31,8 +31,8 @@ pub use error::{RecordError, RecordProblem, ValidateError};
 
 use error::{Problems, invalid};
 
-/// A sensible bound for what one batch may decompress to. Apache Kafka has none.
-pub const DEFAULT_MAX_DECOMPRESSED_BYTES: usize = 256 * 1024 * 1024;
+/// What one batch may decompress to at most, if nothing else is said.
+pub const DEFAULT_MAX_DECOMPRESSED_BYTES: usize = compress::MAX_DECOMPRESSED;
 
 /// The topic setting `compression.type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -309,7 +309,8 @@ fn validate_compressed(
     let mut check = RecordCheck::new(header, args);
     let mut in_order = true;
     with_decompressor(|decompressor| -> Result<(), ValidateError> {
-        let mut pieces = decompressor.pieces(codec, &batch[HEADER_SIZE..], args.max_decompressed_bytes);
+        let body = &batch[HEADER_SIZE..];
+        let mut pieces = decompressor.pieces(codec, body, max_decompressed(body.len(), args));
         let mut records = RecordStream::new(&mut pieces);
         for index in 0..header.records_count {
             let record = records.next_record()?;
@@ -323,6 +324,11 @@ fn validate_compressed(
     })?;
     let max_timestamp = check.finish()?;
     Ok(in_order.then(|| stamp(batch, header, max_timestamp, args)))
+}
+
+/// What so many bytes of a client may decompress to.
+fn max_decompressed(compressed: usize, args: &ValidateArgs<'_>) -> usize {
+    compress::max_decompressed(compressed, compress::CLIENT_RATIO).min(args.max_decompressed_bytes)
 }
 
 /// Sets timestamp type and max timestamp of a batch that stays as it is, and its CRC if they were others.

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use protocol::batch::{BatchError, BatchHeader, OpenRecordsError, RawBatch, RecordFormatError};
+use protocol::compress::{LOG_RATIO, max_decompressed};
 use protocol::wire::DecodeError;
 
 use super::GroupConfig;
 use super::shard::Shard;
-
-/// A batch of group records may not grow beyond this when it is decompressed.
-const MAX_RECORDS_BYTES: usize = 100 << 20;
 
 /// Why a partition cannot be read. The lead of the partition keeps the log as it is; groups on it stay away.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +98,7 @@ impl Load {
         scratch: &mut Vec<u8>,
     ) -> Result<(), LoadError> {
         let producer_id = header.is_transactional().then_some(header.producer_id);
-        for record in batch.open_records(MAX_RECORDS_BYTES, scratch)? {
+        for record in batch.open_records(max_decompressed(batch.bytes.len(), LOG_RATIO), scratch)? {
             let record =
                 record.map_err(|source| LoadError::Record { base_offset: header.base_offset, source })?;
             let offset = header.base_offset.saturating_add(i64::from(record.offset_delta));

@@ -11,12 +11,12 @@ use std::collections::HashMap;
 
 use bytes::BytesMut;
 use protocol::batch::{BatchBuilder, BatchHeader, RawBatch, RecordRef, TimestampType};
+use protocol::compress::{LOG_RATIO, max_decompressed};
 
 use super::offset_map::OffsetMap;
 use super::transactions::{Marker, Transactions};
 use crate::producer_state::marker::EndTxn;
 use crate::txn_index::AbortedTxn;
-use crate::validate::DEFAULT_MAX_DECOMPRESSED_BYTES;
 
 /// The last thing that an active producer wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Rules<'_> {
         if verdict.discard {
             all = false;
         } else {
-            let records = batch.open_records(DEFAULT_MAX_DECOMPRESSED_BYTES, scratch);
+            let records = batch.open_records(max_decompressed(batch.bytes.len(), LOG_RATIO), scratch);
             for record in records.map_err(|e| e.to_string())? {
                 let record = record.map_err(|e| e.to_string())?;
                 if header.is_control() || self.keeps(header, &record) {

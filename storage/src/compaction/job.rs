@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use protocol::batch::{BatchHeader, RawBatch};
+use protocol::compress::{LOG_RATIO, max_decompressed};
 
 use super::filter::{LastOfProducer, Outcome, Rules};
 use super::offset_map::OffsetMap;
@@ -19,7 +20,6 @@ use crate::names::FileKind;
 use crate::scan::{BatchScan, Depth, Step};
 use crate::segment::{CleanedSegment, SegmentFile};
 use crate::txn_index::AbortedTxn;
-use crate::validate::DEFAULT_MAX_DECOMPRESSED_BYTES;
 
 /// A sealed segment as it was when the cleaning was prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +151,7 @@ fn note_keys(
     batch: &RawBatch<'_>,
     scratch: &mut Vec<u8>,
 ) -> Result<bool, String> {
-    let records = batch.open_records(DEFAULT_MAX_DECOMPRESSED_BYTES, scratch);
+    let records = batch.open_records(max_decompressed(batch.bytes.len(), LOG_RATIO), scratch);
     for record in records.map_err(|e| e.to_string())? {
         let record = record.map_err(|e| e.to_string())?;
         let offset = header.base_offset + i64::from(record.offset_delta);

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use protocol::batch::{BatchHeader, RawBatch};
+use protocol::batch::{BatchHeader, HEADER_SIZE, RecordStream};
+use protocol::compress::{LOG_RATIO, max_decompressed, with_decompressor};
 
 use super::Log;
 use super::api::{LogSlice, OffsetPosition, TimestampOffset};
@@ -10,9 +11,6 @@ use super::error::{ReadError, StorageError};
 use crate::names::FileKind;
 use crate::scan::{BatchScan, Depth, Step};
 use crate::segment::{Found, Segment};
-
-/// Limit of a decompressed batch in a lookup by timestamp.
-const MAX_DECOMPRESSED: usize = 256 << 20;
 
 impl Log {
     /// Finds the batches from the one with `offset` on, at most `max_bytes` of one segment, all below
@@ -218,19 +216,22 @@ fn first_record(
     bytes: &[u8],
     wanted: impl Fn(i64, i64) -> bool,
 ) -> Option<Option<TimestampOffset>> {
-    let mut scratch = Vec::new();
-    let records = RawBatch { position: 0, bytes }.open_records(MAX_DECOMPRESSED, &mut scratch).ok()?;
-    for record in records {
-        let record = record.ok()?;
-        let offset = header.base_offset.saturating_add(i64::from(record.offset_delta));
-        let timestamp = header.timestamp_of(&record);
-        if wanted(offset, timestamp) {
-            return Some(Some(TimestampOffset {
-                timestamp,
-                offset,
-                leader_epoch: header.partition_leader_epoch,
-            }));
+    let (codec, body) = (header.codec()?, bytes.get(HEADER_SIZE..)?);
+    with_decompressor(|decompressor| {
+        let mut pieces = decompressor.pieces(codec, body, max_decompressed(body.len(), LOG_RATIO));
+        let mut records = RecordStream::new(&mut pieces);
+        for _ in 0..header.records_count {
+            let record = records.next_record().ok()?;
+            let offset = header.base_offset.saturating_add(i64::from(record.offset_delta));
+            let timestamp = header.timestamp_of_delta(record.timestamp_delta);
+            if wanted(offset, timestamp) {
+                return Some(Some(TimestampOffset {
+                    timestamp,
+                    offset,
+                    leader_epoch: header.partition_leader_epoch,
+                }));
+            }
         }
-    }
-    Some(None)
+        Some(None)
+    })
 }

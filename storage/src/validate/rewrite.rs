@@ -45,7 +45,7 @@ fn rewrite_through(
         builder = builder.append_time(args.now_ms);
     }
     let raw = RawBatch { position: 0, bytes: batch };
-    for record in raw.open_records(args.max_decompressed_bytes, scratch)? {
+    for record in raw.open_records(super::max_decompressed(raw.bytes.len(), args), scratch)? {
         let record = record?;
         check.record(record.timestamp_delta, record.offset_delta, record.key.is_some());
         builder.push_copy(header.timestamp_of(&record), &record);
