@@ -50,6 +50,7 @@ use protocol::{Decodable, Encodable, guard};
 
 use crate::context::Context;
 use crate::group::{ClientContext, GroupCoordinator, Reply};
+use crate::heavy::Heavy;
 use crate::metrics::codes;
 
 /// The APIs that are served; all others are neither advertised nor taken.
@@ -138,6 +139,19 @@ pub(crate) fn begin_response(out: &mut Outbox, correlation_id: i32, flexible: bo
 
 /// Handles one request of a client.
 pub(crate) fn dispatch(
+    ctx: &Arc<Context>,
+    listener: &Arc<str>,
+    peer: SocketAddr,
+    frame: &mut [u8],
+    out: &mut Outbox,
+) -> Outcome {
+    if Heavy::is_meant(frame) {
+        return ctx.heavy.run(|| handle(ctx, listener, peer, frame, out)).unwrap_or(Outcome::Starved);
+    }
+    handle(ctx, listener, peer, frame, out)
+}
+
+fn handle(
     ctx: &Arc<Context>,
     listener: &Arc<str>,
     peer: SocketAddr,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use protocol::messages::create_topics_response::CreatableTopicResult;
 use protocol::messages::{CreateTopicsRequest, TopicName};
 use protocol::{ErrorCode, StrBytes};
 
@@ -39,20 +40,27 @@ pub(crate) async fn create(ctx: &Arc<Context>, client: IpAddr, names: &[String])
     let sent = send(&*ctx.controller, origin, CREATE_TOPICS_VERSION, &client_id, &request);
     match sent.await {
         Ok((response, committed_offset)) => {
-            for topic in response.topics {
-                let code = ErrorCode(topic.error_code);
-                if code != ErrorCode::NONE && code != ErrorCode::TOPIC_ALREADY_EXISTS {
-                    let why = topic.error_message.as_deref().unwrap_or_default();
-                    tracing::warn!(
-                        "Auto topic creation failed for {}: {} {why}",
-                        topic.name.as_str(),
-                        code.name()
-                    );
-                }
-            }
+            log_failures(&response.topics);
             ctx.metadata.wait_for(committed_offset).await;
         }
-        Err(e) => tracing::warn!("Auto topic creation failed for {names:?}: {e}"),
+        Err(e) => tracing::warn!("Auto topic creation failed for {} topics: {e}", names.len()),
+    }
+}
+
+/// One line for each few topics, however many a client names.
+fn log_failures(topics: &[CreatableTopicResult]) {
+    const LINES: usize = 10;
+    let is_failure = |topic: &&CreatableTopicResult| {
+        !matches!(ErrorCode(topic.error_code), ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS)
+    };
+    for topic in topics.iter().filter(is_failure).take(LINES) {
+        let (name, code) = (topic.name.as_str(), ErrorCode(topic.error_code).name());
+        let why = topic.error_message.as_deref().unwrap_or_default();
+        tracing::warn!("Auto topic creation failed for {name}: {code} {why}");
+    }
+    let more = topics.iter().filter(is_failure).count().saturating_sub(LINES);
+    if more > 0 {
+        tracing::warn!("Auto topic creation failed for {more} more topics of the same request");
     }
 }
 

@@ -25,6 +25,7 @@ use crate::fetch::session::FetchSessions;
 use crate::follower;
 use crate::group::GroupCoordinator;
 use crate::group_log::GroupLog;
+use crate::heavy::Heavy;
 use crate::isr_proposals;
 use crate::lifecycle::{Lifecycle, RegistrationError};
 use crate::maintenance;
@@ -39,6 +40,11 @@ use crate::server::BrokerService;
 
 /// How long a stopping broker waits for the controller to release it, and for its tasks to end.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// For so many bytes of the memory of requests there may be one partition in a fetch session: it takes a tenth.
+const SESSION_PARTITION_SHARE: usize = 4096;
+/// Partitions in fetch sessions on a small machine.
+const MIN_SESSION_PARTITIONS: usize = 100_000;
 
 /// Up to so many logs are synced one by one at a stop; a sync of the file system may have to wait for strangers.
 const CLOSE_ONE_BY_ONE: usize = 16;
@@ -212,8 +218,10 @@ fn context(
     Context {
         sessions: FetchSessions::new(
             usize::try_from(settings.max_incremental_fetch_session_cache_slots).unwrap_or(0),
+            (config.memory.limit() / SESSION_PARTITION_SHARE).max(MIN_SESSION_PARTITIONS),
         ),
         settings: ArcSwap::from_pointee(settings),
+        heavy: Heavy::new(bounds.memory.clone()),
         bounds,
         producer_ids: ProducerIds::default(),
         lifecycle: lifecycle.clone(),

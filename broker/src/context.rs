@@ -12,6 +12,7 @@ use crate::controller_channel::ControllerChannel;
 use crate::fetch::read::ReadResult;
 use crate::fetch::session::FetchSessions;
 use crate::group::GroupCoordinator;
+use crate::heavy::Heavy;
 use crate::lifecycle::Lifecycle;
 use crate::metadata_cache::{LeaderHint, MetadataCache};
 use crate::metrics::{Flow, Metrics, codes};
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) settings_source: Arc<SettingsSource>,
     /// The bounds of connections and of the memory of requests.
     pub(crate) bounds: Arc<net::Bounds>,
+    /// Where requests that ask for much work take turns.
+    pub(crate) heavy: Heavy,
     pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) replicas: Arc<ReplicaManager>,
     pub(crate) sessions: FetchSessions,

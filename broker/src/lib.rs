@@ -25,6 +25,7 @@ mod follower;
 pub mod fuzzing;
 pub mod group;
 mod group_log;
+mod heavy;
 mod isr_proposals;
 mod lifecycle;
 mod maintenance;

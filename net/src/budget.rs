@@ -111,13 +111,18 @@ impl MemoryBudget {
     fn release(&self, bytes: usize) {
         let used = self.used.fetch_sub(bytes, Ordering::SeqCst) - bytes;
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.wake(used);
+            self.wake_some(used);
         }
+    }
+
+    /// Lets those that wait look again, because something else than memory that they may wait for is free now.
+    pub fn wake(&self) {
+        self.release(0);
     }
 
     /// Wakes as many of each line as may find something, those that wait longest first.
     #[cold]
-    fn wake(&self, used: usize) {
+    fn wake_some(&self, used: usize) {
         let mut waiters = self.waiters.lock();
         // One of each line at least: it may take the overdraft.
         let count = 1 + self.limit.saturating_sub(used) / SMALL_BYTES;

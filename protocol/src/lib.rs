@@ -18,6 +18,7 @@ pub mod guard;
 pub mod id;
 pub mod offsets;
 pub mod records;
+pub mod repeats;
 pub mod request;
 pub mod versions;
 pub mod wire;

@@ -5,7 +5,7 @@
 //! - A change to a broker's configuration must suit this broker: another broker's id is refused here.
 //! - What is refused here is left out of the request to the controller; its answers are put together again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use metadata::config::alter::{self, Alteration, Operation, ResourceType};
 use metadata::config::{ConfigError, Layers, Overrides, StaticConfig};
@@ -74,8 +74,10 @@ pub(crate) fn screen_legacy(
 }
 
 fn screen(resources: &[(i8, &str)], check: impl Fn(usize) -> Result<(), ConfigError>) -> Screened {
+    let mut counts = HashMap::new();
+    resources.iter().for_each(|resource| *counts.entry(resource).or_insert(0) += 1);
     let verdict = |i: usize| {
-        if resources.iter().filter(|other| **other == resources[i]).count() > 1 {
+        if counts[&resources[i]] > 1 {
             return Err(ConfigError::Request("Each resource must appear at most once.".to_owned()));
         }
         check(i)

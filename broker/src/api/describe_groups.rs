@@ -4,6 +4,7 @@
 use protocol::ErrorCode;
 use protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
+use protocol::repeats::Repeats;
 
 use crate::group::{self, ClientContext, GroupCoordinator, Reply, wire_text};
 
@@ -18,8 +19,13 @@ pub(crate) fn handle(
     request: DescribeGroupsRequest,
 ) -> Reply<DescribeGroupsResponse> {
     let with_operations = version >= 3 && request.include_authorized_operations;
+    let mut repeats = Repeats::new();
     let described = request.groups.into_iter().map(|group_id| {
-        let group = match groups.describe(&group_id) {
+        let answered = match repeats.allow(group_id.clone()) {
+            true => groups.describe(&group_id),
+            false => Err((ErrorCode::INVALID_REQUEST, None)),
+        };
+        let group = match answered {
             Ok(group) => described(version, &group),
             Err((ErrorCode::GROUP_ID_NOT_FOUND, message)) => {
                 let dead = DescribedGroup::default().with_group_state("Dead".into());

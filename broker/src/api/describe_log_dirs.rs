@@ -1,6 +1,6 @@
 //! DescribeLogDirs (key 35), versions 1-4: v3 top-level error, v4 volume sizes (KIP-827).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use protocol::messages::describe_log_dirs_response::{
@@ -20,9 +20,9 @@ pub(crate) async fn handle(
     client: Client,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
-    let wanted: Option<HashMap<String, Vec<i32>>> = request
-        .topics
-        .map(|topics| topics.into_iter().map(|t| (t.topic.0.to_string(), t.partitions)).collect());
+    let wanted: Option<HashMap<String, HashSet<i32>>> = request.topics.map(|topics| {
+        topics.into_iter().map(|t| (t.topic.0.to_string(), t.partitions.into_iter().collect())).collect()
+    });
     let is_wanted = |p: &Partition| match &wanted {
         None => true,
         Some(topics) => topics.get(&*p.name.topic).is_some_and(|ids| ids.contains(&p.name.partition)),

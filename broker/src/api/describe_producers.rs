@@ -5,6 +5,7 @@ use std::sync::Arc;
 use metadata::config::alter::validate_topic_name;
 use protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
+use protocol::repeats::Repeats;
 use protocol::{ErrorCode, StrBytes};
 
 use crate::api::Client;
@@ -17,6 +18,7 @@ pub(crate) async fn handle(
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let image = ctx.metadata.image();
+    let mut repeats = Repeats::new();
     let topics = request
         .topics
         .iter()
@@ -31,6 +33,9 @@ pub(crate) async fn handle(
                         return response
                             .with_error_code(refused.code())
                             .with_error_message(Some(StrBytes::from_string(refused.to_string())));
+                    }
+                    if !repeats.allow((topic.name.as_str(), *index)) {
+                        return response.with_error_code(ErrorCode::INVALID_REQUEST.code());
                     }
                     match producers(&ctx, &topic.name.0, *index) {
                         Ok(producers) => response.with_active_producers(producers),

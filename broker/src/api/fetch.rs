@@ -9,6 +9,8 @@
 //!   v16 node endpoints; v17 directory id; v18 the replica's high watermark.
 //! - A replica that is not assigned to the partition is refused. A follower's offset says what it holds.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,9 @@ use crate::replica::waiters::Wait;
 
 /// Records in one answer, however much is asked for: the size field of a frame is 31 bits wide.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
+
+/// Up to so many partitions a request is not searched for repeats.
+const FEW_PARTITIONS: usize = 64;
 
 /// A fetch that is being served.
 struct Fetch {
@@ -161,6 +166,23 @@ fn follower(request: &FetchRequest, version: i16) -> Option<FollowerId> {
     (id >= 0).then_some(FollowerId { id, broker_epoch })
 }
 
+/// A partition that is named again replaces what was said of it before, as in Kafka. Few repeats do no harm: then
+/// each is answered.
+fn keep_last_of_each(partitions: &mut Vec<PartitionRequest>) {
+    let mut places = HashMap::with_capacity(partitions.len());
+    let mut kept: Vec<PartitionRequest> = Vec::with_capacity(partitions.len());
+    for partition in partitions.drain(..) {
+        match places.entry(partition.key.clone()) {
+            Entry::Occupied(place) => kept[*place.get()] = partition,
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(partition);
+            }
+        }
+    }
+    *partitions = kept;
+}
+
 fn session_request(version: i16, request: &FetchRequest) -> SessionRequest {
     let uses_ids = version >= 13;
     let key = |name: &str, id| if uses_ids { TopicKey::Id(id) } else { TopicKey::Name(Arc::from(name)) };
@@ -175,6 +197,9 @@ fn session_request(version: i16, request: &FetchRequest) -> SessionRequest {
             log_start_offset: p.log_start_offset,
             max_bytes: p.partition_max_bytes,
         }));
+    }
+    if partitions.len() > FEW_PARTITIONS {
+        keep_last_of_each(&mut partitions);
     }
     let forgotten = request
         .forgotten_topics_data

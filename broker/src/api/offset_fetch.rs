@@ -10,6 +10,7 @@ use protocol::messages::offset_fetch_response::{
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 use protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
+use protocol::repeats::Repeats;
 
 use crate::group::{ClientContext, FetchedOffset, FetchedTopics, GroupCoordinator, Reply, wire_text};
 
@@ -35,10 +36,15 @@ pub(crate) fn handle(
 }
 
 fn fetch_many(groups: &GroupCoordinator, request: OffsetFetchRequest) -> Reply<OffsetFetchResponse> {
+    let mut repeats = Repeats::new();
     let fetches: Vec<Reply<OffsetFetchResponseGroup>> = request
         .groups
         .into_iter()
         .map(|group| {
+            if !repeats.allow(group.group_id.clone()) {
+                let refused = new_group(Err(ErrorCode::INVALID_REQUEST));
+                return Reply::ready(refused.with_group_id(group.group_id));
+            }
             let asked: Option<Vec<(&str, &[i32])>> = group.topics.as_ref().map(|topics| {
                 topics.iter().map(|topic| (topic.name.as_str(), topic.partition_indexes.as_slice())).collect()
             });

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use protocol::ErrorCode;
@@ -65,6 +65,14 @@ pub(crate) struct Session {
     next_order: u64,
     /// A follower's request that waits: the next one, which it sends for a partition that cannot wait, ends it.
     parked: Option<Arc<Wait>>,
+    /// Partitions of all sessions.
+    total: Arc<AtomicUsize>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.partitions.len(), Ordering::Relaxed);
+    }
 }
 
 impl Session {
@@ -75,6 +83,7 @@ impl Session {
                 let order = self.next_order;
                 self.next_order += 1;
                 self.order.insert(order, request.key.clone());
+                self.total.fetch_add(1, Ordering::Relaxed);
                 self.partitions.insert(request.key.clone(), Cached { request, order, told: None });
             }
         }
@@ -88,6 +97,7 @@ impl Session {
     fn remove(&mut self, key: &PartitionKey) {
         if let Some(cached) = self.partitions.remove(key) {
             self.order.remove(&cached.order);
+            self.total.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -138,6 +148,9 @@ pub(crate) struct FetchContext {
 /// All sessions of a node.
 pub(crate) struct FetchSessions {
     slots: usize,
+    /// Partitions that all sessions together may have, and have.
+    max_partitions: usize,
+    total: Arc<AtomicUsize>,
     /// Sessions that went for others.
     evictions: AtomicU64,
     cache: Mutex<HashMap<i32, Arc<Mutex<Session>>>>,
@@ -154,9 +167,11 @@ pub(crate) struct SessionRequest {
 }
 
 impl FetchSessions {
-    /// `slots` is `max.incremental.fetch.session.cache.slots`.
-    pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, evictions: AtomicU64::new(0), cache: Mutex::new(HashMap::new()) }
+    /// `slots` is `max.incremental.fetch.session.cache.slots`. Kafka does not bound the partitions in the slots: here
+    /// who comes when there are too many gets no session.
+    pub(crate) fn new(slots: usize, max_partitions: usize) -> Self {
+        let total = Arc::new(AtomicUsize::new(0));
+        Self { slots, max_partitions, total, evictions: AtomicU64::new(0), cache: Mutex::new(HashMap::new()) }
     }
 
     /// How many sessions there are, and how many partitions in all of them.
@@ -194,6 +209,15 @@ impl FetchSessions {
         if locked.uses_ids != request.uses_ids {
             return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
         }
+        let is_new = |partition: &&PartitionRequest| !locked.partitions.contains_key(&partition.key);
+        if !self.has_room(request.partitions.len())
+            && !self.has_room(request.partitions.iter().filter(is_new).count())
+        {
+            // The client begins anew.
+            drop(locked);
+            self.cache.lock().remove(&request.id);
+            return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        }
         locked.last_used_ms = now_ms;
         if let Some(parked) = locked.parked.take() {
             parked.end();
@@ -217,7 +241,14 @@ impl FetchSessions {
         Ok(FetchContext { partitions, session_id: request.id, session: Some(session), incremental: true })
     }
 
+    fn has_room(&self, partitions: usize) -> bool {
+        self.total.load(Ordering::Relaxed).saturating_add(partitions) <= self.max_partitions
+    }
+
     fn open(&self, request: SessionRequest, now_ms: i64) -> FetchContext {
+        if !self.has_room(request.partitions.len()) {
+            return sessionless(request.partitions);
+        }
         let mut cache = self.cache.lock();
         if cache.len() >= self.slots {
             if !evict(&mut cache, request.partitions.len(), now_ms) {
@@ -240,6 +271,7 @@ impl FetchSessions {
             order: BTreeMap::new(),
             next_order: 0,
             parked: None,
+            total: self.total.clone(),
         };
         for partition in &request.partitions {
             session.upsert(partition.clone());
@@ -306,7 +338,7 @@ mod tests {
 
     #[test]
     fn epochs_must_follow_each_other() {
-        let sessions = FetchSessions::new(10);
+        let sessions = FetchSessions::new(10, 100);
         let opened = sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap();
         let id = opened.session_id;
         assert!(id > 0 && !opened.incremental);
@@ -335,7 +367,7 @@ mod tests {
 
     #[test]
     fn partitions_with_records_go_to_the_end_and_only_news_is_told() {
-        let sessions = FetchSessions::new(10);
+        let sessions = FetchSessions::new(10, 100);
         let opened = sessions.resolve(request(0, 0, vec![partition(0), partition(1)]), 0).ok().unwrap();
         let session = opened.session.unwrap();
         assert!(session.lock().tell(&partition(0).key, 5, 0, true, true, false));
@@ -349,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_next_request_ends_the_wait_of_the_one_before() {
-        let sessions = FetchSessions::new(10);
+        let sessions = FetchSessions::new(10, 100);
         let opened = sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap();
         let wait = Wait::for_bytes(1);
         opened.session.unwrap().lock().park(&wait);
@@ -361,9 +393,26 @@ mod tests {
 
     #[test]
     fn a_full_cache_gives_no_session() {
-        let sessions = FetchSessions::new(1);
+        let sessions = FetchSessions::new(1, 100);
         assert_ne!(sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap().session_id, 0);
         assert_eq!(sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap().session_id, 0);
         assert_ne!(sessions.resolve(request(0, 0, vec![partition(0)]), 200_000).ok().unwrap().session_id, 0);
+    }
+
+    #[test]
+    fn sessions_have_a_bounded_number_of_partitions_together() {
+        let sessions = FetchSessions::new(10, 3);
+        let open = |n| sessions.resolve(request(0, 0, (0..n).map(partition).collect()), 0).ok().unwrap();
+        assert_eq!(open(4).session_id, 0);
+        let first = open(2).session_id;
+        assert_eq!(open(2).session_id, 0);
+        let added = sessions.resolve(request(first, 1, vec![partition(2), partition(3)]), 0);
+        assert_eq!(added.err(), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+        let full = open(3).session_id;
+        let known = sessions.resolve(request(full, 1, vec![partition(0), partition(1)]), 0);
+        assert!(known.is_ok(), "what it has already it may go on to fetch");
+        drop(known);
+        drop(sessions.resolve(request(full, -1, vec![]), 0));
+        assert_ne!(open(3).session_id, 0, "those of the session that is gone are free again");
     }
 }

@@ -9,6 +9,7 @@ use protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use protocol::repeats::Repeats;
 use protocol::{ErrorCode, StrBytes};
 
 use super::alter::{ResourceType, validate_topic_name};
@@ -23,8 +24,13 @@ pub fn answer(
     fixed: &StaticConfig,
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
+    let mut repeats = Repeats::new();
     let results = request.resources.iter().map(|resource| {
-        let result = match entries(image, node_id, fixed, resource) {
+        let answered = match repeats.allow((resource.resource_type, resource.resource_name.as_str())) {
+            true => entries(image, node_id, fixed, resource),
+            false => Err((ErrorCode::INVALID_REQUEST.code(), "The resource is named too often.".to_owned())),
+        };
+        let result = match answered {
             Ok(entries) => DescribeConfigsResult::default()
                 .with_configs(entries.into_iter().map(|entry| to_wire(entry, request)).collect()),
             Err((code, message)) => DescribeConfigsResult::default()
