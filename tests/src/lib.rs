@@ -12,6 +12,7 @@
 //! waits for, or with its deadline and the output so far.
 
 pub mod behaviour;
+pub mod beside;
 pub mod clients;
 pub mod cluster;
 pub mod command_lines;

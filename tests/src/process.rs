@@ -103,3 +103,22 @@ pub fn wait_idle(pid: u32, quiet: Duration, limit: Duration) {
         before = now;
     }
 }
+
+/// Largest resident memory in KiB since the start or [`reset_peak`].
+pub fn peak_kib(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = text.lines().find(|l| l.starts_with("VmHWM:")).expect("every process has VmHWM");
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("VmHWM is a number of KiB")
+}
+
+/// Makes the peak that of this moment.
+pub fn reset_peak(pid: u32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak of a child can be reset");
+}
+
+/// Lets this process have as many open files as the system allows.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the limit can be raised");
+}
