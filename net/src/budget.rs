@@ -6,7 +6,8 @@
 //! - A quarter of the budget is kept for first buffers, so that large requests never keep small ones out.
 //! - When everybody waits for more, one may go over the limit (an overdraft): requests end one by one instead of
 //!   waiting for each other. There is one overdraft for buffers and one for decoding, which ends by itself.
-//! - Answers are charged whatever is left, since they are there already; this stops reading.
+//! - Answers are charged whatever is left, since they are there already, and apart from the rest: small requests are
+//!   read until answers alone take the whole budget. From half of it on, readers that stall are closed, and soon.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub enum Purpose {
 pub struct MemoryBudget {
     limit: usize,
     used: AtomicUsize,
+    /// Bytes of answers that wait.
+    answers: AtomicUsize,
     /// One for [`Purpose::Growth`], one for [`Purpose::Decoding`].
     overdrafts: [AtomicBool; 2],
     /// How many wait, to be looked at without the lock.
@@ -65,6 +68,7 @@ impl MemoryBudget {
         Arc::new(Self {
             limit,
             used: AtomicUsize::new(0),
+            answers: AtomicUsize::new(0),
             overdrafts: [AtomicBool::new(false), AtomicBool::new(false)],
             waiting: AtomicUsize::new(0),
             waiters: Mutex::default(),
@@ -78,46 +82,60 @@ impl MemoryBudget {
 
     /// Bytes in use; above the limit with an overdraft or with answers that nobody takes.
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.used.load(Ordering::Relaxed) + self.answers.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody waits for memory.
-    pub fn is_exhausted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+    /// Whether large requests have to wait.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.used() >= self.limit / 4 * 3
+    }
+
+    /// Whether answers that nobody takes are in the way.
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.answers.load(Ordering::Relaxed) >= self.limit / 2
     }
 
     /// Takes bytes if there are so many.
     pub fn try_charge(self: &Arc<Self>, bytes: usize, purpose: Purpose) -> Option<Charge> {
-        let mut charge = Charge { budget: self.clone(), bytes: 0, overdraft: None };
+        let mut charge = self.empty();
         charge.try_grow(bytes, purpose).then_some(charge)
     }
 
-    /// Takes bytes that are in use already.
-    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
-        self.used.fetch_add(bytes, Ordering::SeqCst);
-        Charge { budget: self.clone(), bytes, overdraft: None }
+    /// Nothing yet.
+    pub(crate) fn empty(self: &Arc<Self>) -> Charge {
+        Charge { budget: self.clone(), bytes: 0, overdraft: None, is_answer: false }
+    }
+
+    /// Takes bytes of an answer that is there already.
+    pub(crate) fn charge_answer(self: &Arc<Self>, bytes: usize) -> Charge {
+        self.answers.fetch_add(bytes, Ordering::SeqCst);
+        Charge { budget: self.clone(), bytes, overdraft: None, is_answer: true }
     }
 
     fn try_take(&self, bytes: usize, purpose: Purpose) -> bool {
-        let limit = match purpose {
-            Purpose::FirstBuffer => self.limit,
-            Purpose::Decoding if bytes <= SMALL_BYTES => self.limit,
-            Purpose::Growth | Purpose::Decoding => self.limit / 4 * 3,
+        let answers = self.answers.load(Ordering::SeqCst);
+        let is_small =
+            purpose == Purpose::FirstBuffer || purpose == Purpose::Decoding && bytes <= SMALL_BYTES;
+        let limit = match is_small {
+            true if answers <= self.limit => self.limit,
+            true => 0,
+            false => (self.limit / 4 * 3).saturating_sub(answers),
         };
         let take = |used: usize| used.checked_add(bytes).filter(|total| *total <= limit || bytes == 0);
         self.used.fetch_update(Ordering::SeqCst, Ordering::Relaxed, take).is_ok()
     }
 
-    fn release(&self, bytes: usize) {
-        let used = self.used.fetch_sub(bytes, Ordering::SeqCst) - bytes;
+    fn release(&self, bytes: usize, is_answer: bool) {
+        let counter = if is_answer { &self.answers } else { &self.used };
+        counter.fetch_sub(bytes, Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.wake_some(used);
+            self.wake_some(self.used());
         }
     }
 
     /// Lets those that wait look again, because something else than memory that they may wait for is free now.
     pub fn wake(&self) {
-        self.release(0);
+        self.release(0, false);
     }
 
     /// Wakes as many of each line as may find something, those that wait longest first.
@@ -141,6 +159,7 @@ pub struct Charge {
     budget: Arc<MemoryBudget>,
     bytes: usize,
     overdraft: Option<usize>,
+    is_answer: bool,
 }
 
 impl Charge {
@@ -172,7 +191,7 @@ impl Charge {
             if let Some(which) = self.overdraft.take() {
                 self.budget.overdrafts[which].store(false, Ordering::SeqCst);
             }
-            self.budget.release(self.bytes - bytes);
+            self.budget.release(self.bytes - bytes, self.is_answer);
         }
         self.bytes = bytes;
     }
@@ -252,6 +271,19 @@ mod tests {
     }
 
     #[test]
+    fn answers_keep_small_requests_out_only_when_they_take_all() {
+        let budget = MemoryBudget::new(1000);
+        let answer = budget.charge_answer(900);
+        assert!(budget.is_clogged() && budget.is_exhausted());
+        assert!(budget.try_charge(900, Purpose::FirstBuffer).is_some());
+        let more = budget.charge_answer(200);
+        assert!(budget.try_charge(1, Purpose::FirstBuffer).is_none());
+        drop((answer, more));
+        assert!(budget.try_charge(750, Purpose::Growth).is_some());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
     fn one_at_a_time_goes_over_the_limit() {
         let budget = MemoryBudget::new(1000);
         let full = budget.try_charge(1000, Purpose::FirstBuffer).unwrap();
@@ -278,8 +310,8 @@ mod tests {
         assert!(other.stand(Purpose::FirstBuffer, &cx));
         assert_eq!(budget.waiting.load(Ordering::SeqCst), 2);
         drop(one);
-        assert!(budget.is_exhausted());
+        assert_eq!(budget.waiting.load(Ordering::SeqCst), 1);
         drop(other);
-        assert!(!budget.is_exhausted());
+        assert_eq!(budget.waiting.load(Ordering::SeqCst), 0);
     }
 }

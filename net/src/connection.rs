@@ -9,8 +9,8 @@
 //! behind an [`Outcome::Exclusive`] one they wait, so that they see what it did.
 //!
 //! What may not take for ever: the rest of a request that has begun, memory for it, and answers that nobody takes.
-//! A peer that makes a node wait for these longer than [`ConnectionLimits::frame`], or a sixth of it while others
-//! wait for memory, loses its connection.
+//! A peer that makes a node wait for these longer than [`ConnectionLimits::frame`], or a part of it while memory is
+//! short, loses its connection.
 //!
 //! Invariants: answers leave in the order of their requests; a connection that waits for its next request holds
 //! no buffer; nothing is read while the socket does not take answers, nor behind an exclusive request.
@@ -41,8 +41,10 @@ const TURN_REQUESTS: usize = 64;
 const FLUSH_BYTES: usize = 64 * 1024;
 /// How long a peer that is done sending is waited for with the answers that are not there yet.
 const HALF_CLOSED: Duration = Duration::from_secs(1);
-/// While others wait for memory, patience is so many times shorter.
+/// While memory is short, patience is so many times shorter.
 const PRESSURE: u32 = 6;
+/// A reader that takes nothing for this part of the time is closed when answers take too much memory.
+const STALL: u32 = 150;
 /// A peer that sends or takes so many bytes within its time gets the same time again.
 const PROGRESS_BYTES: usize = 4 * 1024;
 /// Answers behind a request that waits: no more requests are handled once they are this large.
@@ -272,7 +274,7 @@ impl<S: Service> Connection<S> {
                     }
                     let next = match self.watched {
                         Watched::Nothing => deadline.max(now + Duration::from_secs(1)),
-                        _ => now + self.bounds.limits.frame / PRESSURE,
+                        _ => now + self.check_period(),
                     };
                     idle.as_mut().reset(next);
                 }
@@ -311,13 +313,20 @@ impl<S: Service> Connection<S> {
             return None;
         }
         (self.since, self.received) = (Instant::now(), 0);
-        Some(self.since + self.bounds.limits.frame / PRESSURE)
+        Some(self.since + self.check_period())
+    }
+
+    /// How often is looked whether patience is at its end.
+    fn check_period(&self) -> Duration {
+        let part = if self.watched == Watched::Answers { STALL } else { PRESSURE };
+        self.bounds.limits.frame / part
     }
 
     /// Ends the connection if what it waits for takes too long.
     fn check_patience(&mut self, now: Instant) -> Result<(), End> {
         let (patience, waited) = (self.bounds.limits.frame, now.duration_since(self.since));
         let is_short = self.bounds.memory.is_exhausted() && waited >= patience / PRESSURE;
+        let is_clogged = self.bounds.memory.is_clogged() && waited >= patience / STALL;
         let refused = |reason: &str| Err(End::Refused(reason.to_owned()));
         match self.watched {
             Watched::Frame if waited >= patience || is_short => {
@@ -328,7 +337,7 @@ impl<S: Service> Connection<S> {
                 Ok(())
             }
             Watched::Memory if waited >= patience => refused("there is no memory for a request"),
-            Watched::Answers if is_short => refused("answers wait for long while memory is short"),
+            Watched::Answers if is_clogged => refused("answers wait for long while memory is short"),
             _ => Ok(()),
         }
     }
@@ -359,7 +368,7 @@ impl<S: Service> Connection<S> {
                 let mut out = Outbox::new();
                 let outcome = self.service.call(&mut self.session, frame, &mut out);
                 if matches!(outcome, Outcome::Answered) {
-                    let charge = self.bounds.memory.charge(out.memory());
+                    let charge = self.bounds.memory.charge_answer(out.memory());
                     self.parked_bytes += out.memory();
                     self.parked.push_back(Parked::Answered(out, charge));
                 }
@@ -412,8 +421,8 @@ impl<S: Service> Connection<S> {
 
     /// Likewise to a peer that is slower than the node: what it has not taken is charged to the budget.
     async fn flush_slowly(&mut self, cancel: &CancellationToken) -> Result<(), End> {
-        let _held = self.bounds.memory.charge(self.out.memory());
-        let window = self.bounds.limits.frame / PRESSURE;
+        let _held = self.bounds.memory.charge_answer(self.out.memory());
+        let window = self.bounds.limits.frame / STALL;
         let (mut check, mut before) = (Instant::now() + window, self.out.unsent());
         loop {
             let mut stalled = false;
@@ -427,7 +436,7 @@ impl<S: Service> Connection<S> {
                 }
             }
             let is_idle = Instant::now() >= self.deadline();
-            if is_idle || stalled && self.out.memory() >= FLUSH_BYTES && self.bounds.memory.is_exhausted() {
+            if is_idle || stalled && self.out.memory() >= FLUSH_BYTES && self.bounds.memory.is_clogged() {
                 return Err(End::Refused("the peer does not take its answers".to_owned()));
             }
             let unsent = self.out.unsent();

@@ -37,7 +37,7 @@ pub(crate) struct ReadBuffer {
 
 impl ReadBuffer {
     pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Self {
-        Self { data: Vec::new(), start: 0, end: 0, charge: budget.charge(0) }
+        Self { data: Vec::new(), start: 0, end: 0, charge: budget.empty() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
