@@ -9,7 +9,7 @@ use std::io;
 
 use protocol::batch::{self, BatchError, BatchHeader};
 
-pub(crate) use self::search::{Bounds, find_batch};
+pub(crate) use self::search::{Bounds, Search};
 pub(crate) use self::walk::{Plausible, Walk, WalkEnds};
 use crate::names::MAX_END_OFFSET;
 use crate::segment::SegmentFile;

@@ -16,7 +16,7 @@ use protocol::batch::BatchHeader;
 use super::api::Quarantined;
 use super::error::StorageError;
 use crate::durable;
-use crate::scan::{BatchScan, Bounds, Depth, OLD_FORMAT, Step, find_batch};
+use crate::scan::{BatchScan, Bounds, Depth, OLD_FORMAT, Search, Step};
 use crate::segment::SegmentFile;
 
 /// Bytes that are copied at a time.
@@ -64,6 +64,7 @@ pub(super) fn check(file: &SegmentFile, bounds: Bounds) -> io::Result<Checked> {
     let file_size = file.len()?;
     let mut checked = Checked { file_size, next_offset: bounds.base_offset, ..Checked::default() };
     let mut scan = BatchScan::new(file, 0, file_size, Depth::Checked);
+    let mut search = Search::new(file, file_size, bounds);
     // The batch before, if it begins above the offset that follows its predecessor's: (bytes, that offset).
     let mut leap: Option<(Range<u64>, i64)> = None;
     loop {
@@ -98,7 +99,7 @@ pub(super) fn check(file: &SegmentFile, bounds: Bounds) -> io::Result<Checked> {
             }
             _ => {
                 leap = None;
-                let found = find_batch(file, position + 1, file_size, checked.next_offset, bounds)?;
+                let found = search.next_good(position + 1, checked.next_offset)?;
                 let (end, next_offset) = found.unwrap_or((file_size, checked.next_offset));
                 let first_offset = checked.next_offset;
                 checked.damage.push(Damage { bytes: position..end, first_offset, next_offset, keep });

@@ -9,7 +9,7 @@ use std::io;
 
 use protocol::batch::BatchHeader;
 
-use super::search::{Bounds, find_batch, good_at};
+use super::search::{Bounds, Search, good_at};
 use super::{BatchScan, Depth, Step};
 use crate::segment::SegmentFile;
 
@@ -38,6 +38,7 @@ pub(crate) struct WalkEnds {
 pub(crate) struct Walk<'a> {
     file: &'a SegmentFile,
     scan: BatchScan<'a>,
+    search: Search<'a>,
     bounds: Bounds,
     size: u64,
     trusted_from: u64,
@@ -58,7 +59,8 @@ impl<'a> Walk<'a> {
     ) -> Walk<'a> {
         let WalkEnds { size, trusted_from } = ends;
         let scan = BatchScan::new(file, position, size, Depth::Header);
-        Walk { file, scan, bounds, size, trusted_from, next_offset, damaged: false }
+        let search = Search::new(file, size, bounds);
+        Walk { file, scan, search, bounds, size, trusted_from, next_offset, damaged: false }
     }
 
     /// The next batch; `None` at the end.
@@ -77,7 +79,7 @@ impl<'a> Walk<'a> {
                 Step::Batch(_) | Step::Bad(_) => {
                     self.damaged = true;
                     let next_offset = self.next_offset.unwrap_or(self.bounds.base_offset);
-                    let found = find_batch(self.file, position + 1, self.size, next_offset, self.bounds)?;
+                    let found = self.search.next_good(position + 1, next_offset)?;
                     self.scan.seek(found.map_or(self.size, |(position, _)| position));
                 }
             }
