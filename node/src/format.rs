@@ -81,20 +81,42 @@ pub(crate) fn by_options(
     write(config, &empty, &plan)
 }
 
-/// Formats a node that has no formatted directory, with a new cluster id and the newest features; `sync` is false for
-/// directories that do not outlive the process.
+/// The cluster id of the first of these directories that is formatted, else a new one.
+///
+/// # Errors
+///
+/// A file cannot be read, or is none of ours.
+pub(crate) fn cluster_id(directories: &[PathBuf]) -> Result<String, FormatError> {
+    for directory in directories {
+        let file = directory.join("meta.properties");
+        match std::fs::read(&file) {
+            Ok(text) => {
+                let properties = MetaProperties::parse(&text)
+                    .map_err(|reason| FormatError::Refused(format!("{}: {reason}", file.display())))?;
+                if let Some(id) = properties.cluster_id {
+                    return Ok(id);
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(protocol::base64_id(random_id()))
+}
+
+/// Formats a node that has no formatted directory, with the newest features; `sync` is false for directories that do
+/// not outlive the process.
 ///
 /// # Errors
 ///
 /// A file cannot be written.
-pub(crate) fn if_new(config: &NodeConfig, sync: bool) -> Result<(), FormatError> {
+pub(crate) fn if_new(config: &NodeConfig, cluster_id: &str, sync: bool) -> Result<(), FormatError> {
     let all = directories(config);
     if all.iter().any(|directory| Path::new(directory).join("meta.properties").exists()) {
         return Ok(());
     }
-    let cluster_id = protocol::base64_id(random_id());
     let bootstrap = bootstrap_records(MetadataVersion::LATEST_PRODUCTION, &BTreeMap::new(), []);
-    let plan = Plan { cluster_id: &cluster_id, metadata_id: None, bootstrap, voters: None, sync };
+    let plan = Plan { cluster_id, metadata_id: None, bootstrap, voters: None, sync };
     write(config, &all.into_iter().collect::<Vec<_>>(), &plan)
 }
 

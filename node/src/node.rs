@@ -9,7 +9,7 @@
 //! heartbeats, so that a stalled data disk costs no leadership.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use broker::config::{BrokerConfig, ListenerConfig};
@@ -21,6 +21,7 @@ use metadata::config::{BrokerConfig as BrokerSettings, Layers};
 use net::tasks::Tasks;
 use net::{BindError, Bounds, Listener};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::controller_role::{ControllerLink, ControllerService, LocalMetadata};
@@ -58,6 +59,15 @@ pub(crate) enum NodeError {
     NoLogDir,
 }
 
+/// The other nodes of the same process.
+#[derive(Clone)]
+pub(crate) struct Siblings {
+    /// One has ended: so must all.
+    pub(crate) ended: CancellationToken,
+    /// Told of a node that is ready: its id, and where clients reach it.
+    pub(crate) ready: mpsc::Sender<(i32, String)>,
+}
+
 /// A random id as Kafka makes them: version 4, and no `-` first in its base64 form.
 pub(crate) fn random_id() -> Uuid {
     loop {
@@ -79,13 +89,14 @@ pub(crate) fn run(
     config: NodeConfig,
     dirs: OpenDirs,
     metrics: Option<MetricsListener>,
+    siblings: Option<Siblings>,
 ) -> Result<Stop, NodeError> {
     let control = runtime("minikafka-control", 1)?;
     let data = runtime("minikafka-data", std::thread::available_parallelism().map_or(2, usize::from))?;
     let probe = Probe::new(metrics.is_some());
     let observed = || Observed::new(probe.clone(), data.handle().clone(), control.handle().clone());
     let observer = metrics.map(|listener| Observer::start(&listener, observed())).transpose()?;
-    let stop = data.block_on(serve(&config, dirs, control.handle(), probe, observer));
+    let stop = data.block_on(serve(&config, dirs, control.handle(), probe, observer, siblings));
     data.shutdown_background();
     control.shutdown_background();
     stop
@@ -101,8 +112,10 @@ async fn serve(
     control: &Handle,
     probe: Arc<Probe>,
     observer: Option<Observer>,
+    siblings: Option<Siblings>,
 ) -> Result<Stop, NodeError> {
-    let mut signals = Signals::new()?;
+    let ended = siblings.as_ref().map(|siblings| siblings.ended.clone());
+    let mut signals = Signals::new(ended.unwrap_or_default())?;
     let mut broker_config = broker_config(config, &dirs);
     let names: Vec<String> = config.controller_listeners().map(|listener| listener.name.clone()).collect();
     let (capacity, memory) = (broker_config.capacity, broker_config.memory.clone());
@@ -149,7 +162,7 @@ async fn serve(
         drop(metadata);
         held = dirs;
     }
-    announce(config.node_id, broker.as_ref().map(Broker::listeners), observer.as_ref());
+    announce(config.node_id, broker.as_ref().map(Broker::listeners), observer.as_ref(), siblings);
     let stop = tokio::select! {
         stop = signals.next() => {
             log_signal(stop);
@@ -278,8 +291,14 @@ fn serve_controller(
     tasks
 }
 
-/// The words that programs wait for: those of Testcontainers' modules, and the last line for people.
-fn announce(node_id: i32, listeners: Option<&[ListenerConfig]>, observer: Option<&Observer>) {
+/// The words that programs wait for: those of Testcontainers' modules, and the last line for people, which is for
+/// all nodes of the process together.
+fn announce(
+    node_id: i32,
+    listeners: Option<&[ListenerConfig]>,
+    observer: Option<&Observer>,
+    siblings: Option<Siblings>,
+) {
     if listeners.is_some() {
         tracing::info!(
             target: "kafka.server.BrokerLifecycleManager",
@@ -301,6 +320,11 @@ fn announce(node_id: i32, listeners: Option<&[ListenerConfig]>, observer: Option
     };
     if let Some(listeners) = listeners {
         let addresses: Vec<String> = listeners.iter().map(address).collect();
-        tracing::info!(target: "minikafka", "Bootstrap address: {}", addresses.join(","));
+        let addresses = addresses.join(",");
+        match siblings {
+            // The receiver is gone only if another node failed.
+            Some(siblings) => drop(siblings.ready.send((node_id, addresses))),
+            None => tracing::info!(target: "minikafka", "Bootstrap address: {addresses}"),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// A signal that asks the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ impl Stop {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// As good as a signal: another node of the process ended.
+    ended: CancellationToken,
 }
 
 impl Signals {
@@ -43,8 +46,9 @@ impl Signals {
     /// # Errors
     ///
     /// The system refuses.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    pub(crate) fn new(ended: CancellationToken) -> io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, ended })
     }
 
     /// Waits for the next one.
@@ -52,6 +56,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Stop::Terminate,
             _ = self.interrupt.recv() => Stop::Interrupt,
+            () = self.ended.cancelled() => Stop::Terminate,
         }
     }
 }

@@ -65,7 +65,7 @@ fn start(options: &StartOptions) -> Result<u8, StartError> {
     let metrics = metrics_listener(&mut properties, options.metrics.as_ref())?;
     let config = configure(properties)?;
     let dirs = log_dirs::open(&config, None, node::random_id)?;
-    Ok(node::run(config, dirs, metrics)?.exit_code())
+    Ok(node::run(config, dirs, metrics, None)?.exit_code())
 }
 
 /// Where metrics are asked for: by `--metrics`, else by the properties, from which it is taken out.

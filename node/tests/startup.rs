@@ -260,6 +260,31 @@ fn dev_keeps_given_data() {
         assert_eq!(node.signal(Signal::TERM), Some(0));
         assert!(place.path("data/meta.properties").exists());
     }
-    let (code, output) = place.run("dev --port 0 --brokers 3");
-    assert!(code == 1 && output.contains("--brokers 3"), "{output}");
+    let (code, output) = place.run("dev --port 0 --brokers 0");
+    assert!(code == 1 && output.contains("--brokers 0"), "{output}");
+}
+
+#[test]
+fn dev_of_several_brokers_is_one_cluster() {
+    let place = Place::new();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let mut cluster = place.start("dev --port 0 --brokers 3 --data data");
+        let (_, addresses) = cluster.seen.rsplit_once("Bootstrap address: ").unwrap();
+        assert_eq!(addresses.matches("localhost:").count(), 3, "{}", cluster.seen);
+        assert_eq!(cluster.seen.matches("Kafka Server started").count(), 3, "{}", cluster.seen);
+        assert_eq!(cluster.signal(Signal::TERM), Some(0));
+        for node in 1..=3 {
+            let text = fs::read_to_string(place.path(&format!("data/{node}/meta.properties"))).unwrap();
+            let line = text.lines().find(|line| line.starts_with("cluster.id=")).unwrap();
+            ids.push(line.to_owned());
+        }
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    // A node that cannot start ends the others.
+    let taken = std::net::TcpListener::bind("[::]:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (code, output) = place.run(&format!("dev --port {} --brokers 3", port - 1));
+    assert!(code == 1 && output.contains(&format!(":{port}")), "{output}");
 }
