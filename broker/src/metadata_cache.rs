@@ -102,6 +102,12 @@ impl MetadataCache {
             .is_some_and(|broker| broker.is_active() && (epoch == -1 || broker.epoch == epoch))
     }
 
+    /// Whether broker `id` serves clients and is in that rack.
+    pub(crate) fn is_in_rack(&self, id: i32, rack: &str) -> bool {
+        let image = self.image.load();
+        image.cluster.broker(id).is_some_and(|broker| !broker.fenced && broker.rack.as_deref() == Some(rack))
+    }
+
     /// Brokers that clients may be sent to: those that are not fenced.
     pub(crate) fn alive(image: &MetadataImage) -> impl Iterator<Item = &Arc<BrokerRegistration>> {
         image.cluster.brokers.values().filter(|broker| !broker.fenced)

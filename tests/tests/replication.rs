@@ -10,11 +10,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minikafka_tests::clients::CLIENTS;
 use minikafka_tests::cluster::{Cluster, Quorum, Role, create_topic, text};
-use minikafka_tests::node::{PATIENCE, Target};
+use minikafka_tests::node::{PATIENCE, Target, free_port_list};
 use minikafka_tests::program::{Event, Program};
-use minikafka_tests::wire::{Wire, batch, produce_request};
+use minikafka_tests::scrape::Scrape;
+use minikafka_tests::wire::{Wire, batch, name, produce_request};
 use protocol::ErrorCode;
-use protocol::messages::FindCoordinatorRequest;
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::{FetchRequest, FindCoordinatorRequest};
 use serde_json::{Value, json};
 
 /// A controller that outlives the brokers, and three of them.
@@ -212,6 +214,80 @@ fn a_leader_dies_under_load() {
         cluster.wait_identical(&[1, 2, 3], "load", partition);
     }
     check_read(&mut writer, &cluster, killed, "load", &acknowledged);
+}
+
+/// Fetch of one partition as a consumer in `rack` sends it: the replica that is named, high watermark and bytes.
+fn fetch_in_rack(wire: &mut Wire, topic: &str, partition: i32, rack: &str) -> (i32, i64, usize) {
+    let partition = FetchPartition::default()
+        .with_partition(partition)
+        .with_fetch_offset(0)
+        .with_partition_max_bytes(1 << 20);
+    let topic = FetchTopic::default().with_topic(name(topic)).with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_rack_id(text(rack))
+        .with_topics(vec![topic]);
+    let answer = wire.call(12, &request).expect("an answer to Fetch");
+    let partition = &answer.responses[0].partitions[0];
+    assert_eq!(partition.error_code, 0);
+    let bytes = partition.records.as_ref().map_or(0, |records| records.len());
+    (partition.preferred_read_replica.0, partition.high_watermark, bytes)
+}
+
+#[test]
+fn a_consumer_reads_from_the_replica_in_its_rack() {
+    let metrics = free_port_list(APART.len());
+    let mut extra = settings("2000", "3000");
+    extra.push(("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"));
+    let mut cluster = Cluster::prepared(&[Target::Ours; 4], &APART, Quorum::Static, &extra);
+    for (id, port) in (1..).zip(&metrics) {
+        cluster.node(id).set("broker.rack", Some(&format!("rack-{id}")));
+        cluster.node(id).set("metrics.listener", Some(&format!("http://127.0.0.1:{port}")));
+    }
+    cluster.format();
+    cluster.start_all();
+    create(&cluster, 2, "near", PARTITIONS);
+    let (mut writer, mut reader) = (librdkafka(&cluster), librdkafka(&cluster));
+    let mut acknowledged = Acknowledged::new();
+    let values = |from: usize| (from..from + 3000).map(|n| format!("value-{n}")).collect::<Vec<_>>();
+    produce(&mut writer, "near", &values(0), &mut acknowledged);
+    let leaders: Vec<usize> = (0..PARTITIONS)
+        .map(|p| cluster.wait_partition(2, "near", p, |view| view.isr == [2, 3, 4]).leader.expect("a leader"))
+        .collect();
+    (0..PARTITIONS).for_each(|p| drop(cluster.wait_identical(&[2, 3, 4], "near", p)));
+
+    // A leader names the follower in the consumer's rack, and sends nothing; the follower serves what is committed.
+    let near = leaders[0] % 3 + 2;
+    let rack = format!("rack-{near}");
+    assert_ne!(near, leaders[0]);
+    let (named, committed, bytes) = fetch_in_rack(&mut cluster.wire(leaders[0]), "near", 0, &rack);
+    assert_eq!((named, bytes), (near as i32, 0));
+    let (named, seen, bytes) = fetch_in_rack(&mut cluster.wire(near), "near", 0, &rack);
+    assert!(named == -1 && seen <= committed && bytes > 0, "{named} {seen} of {committed}, {bytes} bytes");
+    for rack in [format!("rack-{}", leaders[0]), "elsewhere".to_owned(), String::new()] {
+        let (named, _, bytes) = fetch_in_rack(&mut cluster.wire(leaders[0]), "near", 0, &rack);
+        assert!(named == -1 && bytes > 0, "{rack}: {named}, {bytes} bytes");
+    }
+
+    let sent = |id: usize| {
+        let scrape = Scrape::of(&format!("127.0.0.1:{}", metrics[id - 1]));
+        scrape.find("kafka_server_brokertopicmetrics_bytesout_total", &[("topic", "near")]).unwrap_or(0.0)
+    };
+    let before = [2, 3, 4].map(sent);
+    let member = json!({"member": "one", "group": "near", "topic": "near", "rack": rack});
+    reader.call("join", member).expect("a member joins");
+    let mut next = BTreeMap::new();
+    follow_group(&mut reader, &acknowledged.keys().copied().collect(), &mut next);
+    produce(&mut writer, "near", &values(3000), &mut acknowledged);
+    follow_group(&mut reader, &acknowledged.keys().copied().collect(), &mut next);
+    let sent: Vec<f64> = [2, 3, 4].map(sent).iter().zip(before).map(|(now, before)| now - before).collect();
+    let share = sent[near - 2] / sent.iter().sum::<f64>();
+    assert!(share >= 0.95, "the replica near by sent {share} of {sent:?}");
+
+    cluster.node_mut(near).kill();
+    produce(&mut writer, "near", &values(6000), &mut acknowledged);
+    follow_group(&mut reader, &acknowledged.keys().copied().collect(), &mut next);
 }
 
 fn wait_for(what: &str, is_so: impl Fn() -> bool) {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use net::{Charge, Outbox, Outcome};
 use protocol::messages::FetchRequest;
 use protocol::request::HeaderView;
-use protocol::{Decodable, ErrorCode};
+use protocol::{Decodable, ErrorCode, StrBytes};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -34,6 +34,9 @@ const MAX_ANSWER_BYTES: usize = 1 << 30;
 
 /// Up to so many partitions a request is not searched for repeats.
 const FEW_PARTITIONS: usize = 64;
+
+/// The only `replica.selector.class` there is, as in Apache Kafka.
+const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
 /// A fetch that is being served.
 struct Fetch {
@@ -67,7 +70,7 @@ pub(crate) fn handle(
         1 => ReadBound::LastStableOffset,
         _ => ReadBound::HighWatermark,
     };
-    let limits = Limits { max_bytes, bound, version, follower };
+    let limits = Limits { max_bytes, bound, version, follower, rack: rack(ctx, &request) };
     let min_bytes = bytes(request.min_bytes).min(max_bytes);
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let session = match ctx.sessions.resolve(session_request(version, &request), clock::now_ms()) {
@@ -155,6 +158,13 @@ impl Fetch {
         let answer = Answer { error: ErrorCode::NONE, session_id: self.session.session_id, results };
         encode(&*self.ctx, self.version, self.correlation_id, &answer, out);
     }
+}
+
+/// The rack of a consumer that wants to read near by, if this node is told to help it.
+fn rack(ctx: &Context, request: &FetchRequest) -> Option<StrBytes> {
+    let is_wanted = !request.rack_id.is_empty()
+        && ctx.settings().replica_selector_class.as_deref() == Some(RACK_AWARE_SELECTOR);
+    is_wanted.then(|| request.rack_id.clone())
 }
 
 /// The broker that fetches for a replica of its own, if it is none of a consumer's.

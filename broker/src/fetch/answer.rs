@@ -104,8 +104,7 @@ fn encode_partition(
         }
     }
     if version >= 11 {
-        // No preferred read replica: the reader is at the right one.
-        w.i32(-1);
+        w.i32(result.preferred.unwrap_or(-1));
     }
     if let Err(error) = encode_records(result, out, flexible) {
         out.buffer()[error_at..error_at + 2].copy_from_slice(&error.code().to_be_bytes());

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use protocol::ErrorCode;
+use protocol::{ErrorCode, StrBytes};
 use storage::LogSlice;
 use storage::txn_index::AbortedTxn;
 
@@ -13,7 +13,7 @@ use crate::fetch::session::{PartitionKey, PartitionRequest};
 use crate::metrics::Flow;
 use crate::replica::leader::FollowerFetch;
 use crate::replica::manager::ReplicaManager;
-use crate::replica::partition::{Offsets, Partition, PartitionState, ReadBound};
+use crate::replica::partition::{Offsets, Partition, PartitionState, ReadBound, Role};
 
 /// Limits of a whole request.
 pub(crate) struct Limits {
@@ -25,6 +25,8 @@ pub(crate) struct Limits {
     pub(crate) version: i16,
     /// The follower that asks; `None` for a consumer.
     pub(crate) follower: Option<FollowerId>,
+    /// Rack of a consumer that wants to read near by, if this node has a selector of replicas (KIP-392).
+    pub(crate) rack: Option<StrBytes>,
 }
 
 /// A broker that fetches for its replicas.
@@ -44,6 +46,8 @@ pub(crate) struct ReadResult {
     pub(crate) log_start: i64,
     /// Epoch and end offset where the reader's log parts from this one (KIP-595).
     pub(crate) diverging: Option<(i32, i64)>,
+    /// The replica that the consumer should read from instead.
+    pub(crate) preferred: Option<i32>,
     /// `None` unless the reader asked for committed transactions only.
     pub(crate) aborted: Option<Vec<AbortedTxn>>,
     /// Where the records are.
@@ -77,6 +81,7 @@ impl ReadResult {
             last_stable: -1,
             log_start: -1,
             diverging: None,
+            preferred: None,
             aborted: None,
             slice: None,
             owner: None,
@@ -97,12 +102,13 @@ impl ReadResult {
 
     /// The answer must not wait for more.
     pub(crate) fn is_urgent(&self) -> bool {
-        self.error != ErrorCode::NONE || self.diverging.is_some() || self.behind
+        self.error != ErrorCode::NONE || self.diverging.is_some() || self.preferred.is_some() || self.behind
     }
 
     /// An incremental answer must name the partition.
     pub(crate) fn is_noteworthy(&self) -> bool {
-        self.len() > 0 || self.error != ErrorCode::NONE || self.diverging.is_some()
+        let leads_on = self.diverging.is_some() || self.preferred.is_some();
+        self.len() > 0 || self.error != ErrorCode::NONE || leads_on
     }
 }
 
@@ -178,6 +184,11 @@ fn read_one(
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
     let mut result = ReadResult::failed(request.key.clone(), ErrorCode::NONE);
+    result.preferred = preferred(ctx, &state, request, limits);
+    if result.preferred.is_some() {
+        result.set_offsets(&partition.offsets(&state));
+        return Ok(result);
+    }
     result.diverging = diverging(&state, request)?;
     if result.diverging.is_some() {
         result.set_offsets(&partition.offsets(&state));
@@ -219,6 +230,19 @@ fn note_follower(
         ctx.replicas.propose_isr(proposal);
     }
     Ok(())
+}
+
+/// The follower that a consumer should rather read from; only a leader knows.
+fn preferred(
+    ctx: &Context,
+    state: &PartitionState,
+    request: &PartitionRequest,
+    limits: &Limits,
+) -> Option<i32> {
+    let rack = limits.rack.as_deref()?;
+    let Role::Leader(leadership) = &state.role else { return None };
+    let is_in_rack = |id, rack: &str| ctx.metadata.is_in_rack(id, rack);
+    leadership.preferred(&state.isr, request.fetch_offset, rack, is_in_rack)
 }
 
 /// Where the reader's log and this one part, if its last epoch says that they do.

@@ -163,6 +163,24 @@ impl Leadership {
         if left.len() == isr.len() { None } else { self.propose(left) }
     }
 
+    /// The follower that a consumer in `rack` should read `offset` from; `None` for the leader (KIP-392): in sync, in
+    /// the consumer's rack where the leader is not, with the longest log.
+    pub(crate) fn preferred(
+        &self,
+        isr: &[i32],
+        offset: i64,
+        rack: &str,
+        is_in_rack: impl Fn(i32, &str) -> bool,
+    ) -> Option<i32> {
+        if is_in_rack(self.me, rack) {
+            return None;
+        }
+        let has = |f: &Follower| f.log_start_offset <= offset && offset <= f.log_end_offset;
+        let fit =
+            self.followers.iter().filter(|(id, f)| isr.contains(id) && has(f) && is_in_rack(**id, rack));
+        fit.max_by_key(|(id, f)| (f.log_end_offset, f.last_caught_up_ms, **id)).map(|(id, _)| *id)
+    }
+
     fn propose(&mut self, isr: Vec<i32>) -> Option<Vec<i32>> {
         if self.proposed.is_some() {
             return None;
@@ -258,6 +276,25 @@ mod tests {
         assert!(!l.fetched(FollowerFetch { broker_epoch: 6, ..fetch(2, 20) }, 20, NOW));
         assert!(!l.fetched(fetch(9, 20), 20, NOW), "not assigned");
         assert_eq!(l.followers[&2].log_end_offset, 5);
+    }
+
+    #[test]
+    fn a_consumer_reads_near_by_what_is_in_sync_there() {
+        let mut l = Leadership::new(1, 0, &[1, 2, 3, 4], &[1, 2, 3, 4], NOW);
+        // 1 and 4 are in rack a, 2 and 3 in rack b.
+        let racks = |id: i32, rack: &str| rack == if [1, 4].contains(&id) { "a" } else { "b" };
+        assert_eq!(l.preferred(&[1, 2, 3, 4], 5, "b", racks), None, "nobody has fetched");
+        l.fetched(fetch(2, 20), 20, NOW);
+        l.fetched(fetch(3, 10), 20, NOW);
+        assert_eq!(l.preferred(&[1, 2, 3, 4], 5, "b", racks), Some(2), "the longest log");
+        assert_eq!(l.preferred(&[1, 3, 4], 5, "b", racks), Some(3), "2 is not in sync");
+        assert_eq!(l.preferred(&[1, 3, 4], 15, "b", racks), None, "3 does not have it");
+        assert_eq!(l.preferred(&[1, 2, 3, 4], 5, "a", racks), None, "the leader is near by");
+        assert_eq!(l.preferred(&[1, 2, 3, 4], 5, "c", racks), None, "nobody is there");
+        l.fetched(fetch(3, 20), 20, NOW);
+        assert_eq!(l.preferred(&[1, 2, 3, 4], 20, "b", racks), Some(3), "else the highest id");
+        l.fetched(FollowerFetch { log_start_offset: 8, ..fetch(3, 30) }, 30, NOW);
+        assert_eq!(l.preferred(&[1, 2, 3, 4], 7, "b", racks), Some(2), "3 has removed it");
     }
 
     #[test]

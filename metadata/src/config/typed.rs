@@ -291,6 +291,8 @@ typed! {
         replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms",
         replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
         replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
+        /// What chooses the replica that a consumer reads from; the leader without it:
+        replica_selector_class: Option<String> = "replica.selector.class",
         /// Period of the retention check:
         log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
         /// Wait before the first retention check and flush:

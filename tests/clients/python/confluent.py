@@ -51,7 +51,7 @@ class Client:
     def join(self, r):
         name = r["member"]
         c = Consumer({**self.base, "group.id": r["group"], "enable.auto.commit": False, "auto.offset.reset": "earliest",
-                      "heartbeat.interval.ms": 300, "session.timeout.ms": 10000})
+                      "heartbeat.interval.ms": 300, "session.timeout.ms": 10000, "client.rack": r.get("rack", "")})
         c.subscribe([r["topic"]], on_assign=lambda _, ps: assigned(name, [p.partition for p in ps]),
                     on_revoke=lambda _, ps: assigned(name, []))
 

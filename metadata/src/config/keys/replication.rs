@@ -39,7 +39,7 @@ pub(super) const KEYS: &[ConfigDef] = &[
     int("replica.fetch.wait.max.ms").or("500").used(),
     long("replica.high.watermark.checkpoint.interval.ms").or("5000").used(),
     long("replica.lag.time.max.ms").or("30000").used(),
-    string("replica.selector.class"),
+    string("replica.selector.class").used(),
     int("replica.socket.receive.buffer.bytes").or("65536"),
     int("replica.socket.timeout.ms").or("30000").used(),
     int("replication.quota.window.num").or("11").at_least(1),
