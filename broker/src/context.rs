@@ -75,7 +75,8 @@ impl AnswerContext for Context {
         if result.len() > 0
             && let Ok(partition) = self.replicas.find(&result.key.0, result.key.1)
         {
-            partition.traffic.add(Flow::BytesOut, result.len() as u64);
+            let flow = if result.to_follower { Flow::ReplicationBytesOut } else { Flow::BytesOut };
+            partition.traffic.add(flow, result.len() as u64);
         }
     }
 }

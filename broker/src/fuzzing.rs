@@ -159,6 +159,7 @@ pub fn encode_fetch(
             last_stable: partition.second,
             log_start: partition.log_start_offset,
             diverging: partition.diverging,
+            to_follower: false,
             preferred: None,
             aborted: partition.aborted.as_ref().map(|all| all.iter().map(aborted).collect()),
             slice: partition.records.clone(),

@@ -46,6 +46,8 @@ pub(crate) struct ReadResult {
     pub(crate) log_start: i64,
     /// Epoch and end offset where the reader's log parts from this one (KIP-595).
     pub(crate) diverging: Option<(i32, i64)>,
+    /// The reader is a follower.
+    pub(crate) to_follower: bool,
     /// The replica that the consumer should read from instead.
     pub(crate) preferred: Option<i32>,
     /// `None` unless the reader asked for committed transactions only.
@@ -81,6 +83,7 @@ impl ReadResult {
             last_stable: -1,
             log_start: -1,
             diverging: None,
+            to_follower: false,
             preferred: None,
             aborted: None,
             slice: None,
@@ -208,6 +211,7 @@ fn read_one(
     }
     result.behind = slice.len > 0 && slice.segment.base_offset() != state.log.active_segment_base_offset();
     result.slice = Some(slice);
+    result.to_follower = limits.follower.is_some();
     result.owner = Some(Owner { partition: partition.clone(), replicas: ctx.replicas.clone() });
     Ok(result)
 }

@@ -30,9 +30,13 @@ pub enum Flow {
     IsrShrinks,
     /// Likewise that it won members.
     IsrExpands,
+    /// Bytes of batches that were copied from the leader.
+    ReplicationBytesIn,
+    /// Bytes of batches that were sent to followers.
+    ReplicationBytesOut,
 }
 
-const FLOWS: usize = 12;
+const FLOWS: usize = 14;
 
 /// The counters of one partition.
 #[derive(Debug, Default)]

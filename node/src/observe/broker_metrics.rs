@@ -108,10 +108,12 @@ fn write_connections(text: &mut Text, probe: &Probe) {
     }
 }
 
-const FLOWS: [(Flow, &str, &str); 8] = [
+const FLOWS: [(Flow, &str, &str); 10] = [
     (Flow::BytesIn, "bytesin", "Bytes of batches that were appended."),
     (Flow::BytesOut, "bytesout", "Bytes of batches that were sent to consumers."),
     (Flow::BytesRejected, "bytesrejected", "Bytes of batches that were refused as too large."),
+    (Flow::ReplicationBytesIn, "replicationbytesin", "Bytes of batches that were copied from leaders."),
+    (Flow::ReplicationBytesOut, "replicationbytesout", "Bytes of batches that were sent to followers."),
     (Flow::MessagesIn, "messagesin", "Records that were appended."),
     (Flow::ProduceRequests, "totalproducerequests", "Partitions named in Produce requests."),
     (Flow::ProduceFailures, "failedproducerequests", "Of these, those that failed without a known cause."),

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use storage::{AppendError, AppendInfo, DoomedFiles, StorageError};
 
 use super::{Partition, PartitionState};
+use crate::metrics::Flow;
 
 /// What a leader says of its log in the answer to a fetch.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ impl Partition {
             appended = Some(state.log.append_as_follower(records, now_ms)?);
             self.flush_if_many(state)?;
             self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
+            // Only here, under the lock.
+            self.traffic.add_locked(Flow::ReplicationBytesIn, records.len() as u64);
         }
         let committed = leader.high_watermark.min(state.log.log_end_offset());
         if committed > self.high_watermark() {
