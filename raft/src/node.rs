@@ -63,6 +63,8 @@ pub struct Node<L> {
     connections: Connections,
     effects: Vec<Effect>,
     clean_deadline: i64,
+    /// How often the leader was taken for dead since it answered last.
+    alarms: u32,
     stopping: bool,
     stopped: bool,
 }
@@ -105,6 +107,7 @@ impl<L: Log> Node<L> {
             connections: Connections::default(),
             effects: Vec::new(),
             clean_deadline: now_ms + config.clean_interval_ms,
+            alarms: 0,
             stopping: false,
             stopped: false,
             config,

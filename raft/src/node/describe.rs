@@ -34,6 +34,14 @@ pub struct ReplicaDescription {
 }
 
 impl<L: Log> Node<L> {
+    /// The high watermark that a replica knew when it fetched last, `i64::MAX` if its Fetch cannot say; `None` if it did
+    /// not fetch in this epoch, or this node does not lead.
+    pub fn high_watermark_known_to(&self, id: i32) -> Option<i64> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let known = leader.replicas.iter().filter(|(key, _)| key.id == id);
+        known.map(|(_, progress)| progress.high_watermark).max()
+    }
+
     /// The state of the quorum; `None` on a node that does not lead.
     pub fn describe_quorum(&self) -> Option<QuorumDescription> {
         let Role::Leader(leader) = &self.role else { return None };

@@ -83,7 +83,7 @@ impl<L: Log> Node<L> {
                 return Ok(Some(response));
             }
         }
-        self.note_fetch(request.replica, Some(request.fetch_offset))?;
+        self.note_fetch(request.replica, Some(request))?;
         if let Err(error) = self.leader_only(epoch) {
             // The fetch committed this leader's removal.
             return Ok(Some(self.empty_fetch_response(listener, error)));

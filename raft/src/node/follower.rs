@@ -11,6 +11,11 @@ use crate::message::{CurrentLeader, FetchResponse, Response};
 use crate::replica::OffsetAndEpoch;
 use protocol::ErrorCode;
 
+/// So many lost or refused connections in a row make a leader look dead.
+const LOST_MAX: u32 = 2;
+/// The first alarm waits for up to this part of the election timeout.
+const ALARM_PART: i64 = 10;
+
 impl<L: Log> Node<L> {
     pub(super) fn handle_response(
         &mut self,
@@ -26,12 +31,36 @@ impl<L: Log> Node<L> {
                 Sent::UpdateVoter => self.handle_update_voter_response(None),
                 _ => false,
             },
-            Err(SendError::Disconnected | SendError::TimedOut) => false,
+            Err(SendError::Disconnected) => {
+                self.leader_unreachable(peer, sent);
+                false
+            }
+            Err(SendError::TimedOut) => false,
         };
         if !done {
             self.connections.back_off(peer, self.now_ms + self.config.retry_backoff_ms);
         }
         Ok(())
+    }
+
+    /// A process that ends closes its connections and accepts no more: a hint to look closer before the fetch timeout.
+    /// Nothing depends on it: the others refuse the pre-vote while they hear from the leader, and each false alarm
+    /// makes the next one wait longer.
+    fn leader_unreachable(&mut self, peer: Peer, sent: Sent) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        let is_fetch = matches!(sent, Sent::Fetch { .. } | Sent::FetchSnapshot { .. });
+        if !is_fetch || peer != Peer::Node(follower.leader.id) {
+            return;
+        }
+        follower.lost += 1;
+        if follower.lost != LOST_MAX {
+            return;
+        }
+        // At different times, so that two followers do not stand against each other.
+        let span = (self.config.election_timeout_ms / ALARM_PART).max(1) << self.alarms.min(8);
+        let at = self.now_ms + self.rng.below(span as u64) as i64;
+        follower.fetch_deadline = follower.fetch_deadline.min(at);
+        self.alarms += 1;
     }
 
     /// Whether the peer may be asked again at once.
@@ -95,6 +124,8 @@ impl<L: Log> Node<L> {
         }
         follower.fetch_deadline = deadline;
         follower.has_fetched = true;
+        follower.lost = 0;
+        self.alarms = 0;
         if offset != self.log.log_end_offset() {
             return Ok(true);
         }

@@ -16,6 +16,7 @@ use crate::batch::{self, KeyValue, MAX_BATCH_BYTES};
 use crate::control;
 use crate::effect::{AppendError, Effect, Fault};
 use crate::log::Log;
+use crate::message::FetchRequest;
 use crate::replica::ReplicaKey;
 use crate::voters::{BOOTSTRAP_OFFSET, Voter, VoterSet};
 
@@ -50,6 +51,8 @@ pub(super) struct Progress {
     pub(super) leader_end_offset: i64,
     /// When it last had everything; -1 for never.
     pub(super) last_caught_up_ms: i64,
+    /// The high watermark that it knew when it fetched last; `i64::MAX` if its Fetch cannot say.
+    pub(super) high_watermark: i64,
 }
 
 impl Leader {
@@ -163,7 +166,11 @@ impl<L: Log> Node<L> {
     }
 
     /// Notes what a Fetch says of the replica behind it.
-    pub(super) fn note_fetch(&mut self, replica: ReplicaKey, fetch_offset: Option<i64>) -> Result<(), Fault> {
+    pub(super) fn note_fetch(
+        &mut self,
+        replica: ReplicaKey,
+        fetch: Option<&FetchRequest>,
+    ) -> Result<(), Fault> {
         let now = self.now_ms;
         let leader_end = self.log.log_end_offset();
         let own = self.config.node_id;
@@ -183,11 +190,13 @@ impl<L: Log> Node<L> {
                 leader.check_quorum_deadline = now + check_quorum_ms;
             }
         }
-        let Some(fetch_offset) = fetch_offset else { return Ok(()) };
-        let progress = leader
-            .replicas
-            .entry(voter.unwrap_or(replica))
-            .or_insert(Progress { last_caught_up_ms: -1, ..Progress::default() });
+        let Some(FetchRequest { fetch_offset, high_watermark, .. }) = fetch else { return Ok(()) };
+        let fetch_offset = *fetch_offset;
+        let progress = leader.replicas.entry(voter.unwrap_or(replica)).or_insert(Progress {
+            last_caught_up_ms: -1,
+            high_watermark: -1,
+            ..Progress::default()
+        });
         if fetch_offset >= leader_end {
             progress.last_caught_up_ms = now;
         } else if fetch_offset >= progress.leader_end_offset && progress.last_fetch_ms > 0 {
@@ -197,6 +206,7 @@ impl<L: Log> Node<L> {
         progress.end_offset = fetch_offset;
         progress.last_fetch_ms = now;
         progress.leader_end_offset = leader_end;
+        progress.high_watermark = *high_watermark;
         self.update_leader_high_watermark()
     }
 

@@ -78,6 +78,8 @@ pub(super) struct Follower {
     pub(super) fetch_deadline: i64,
     /// Whether this leader has answered a Fetch: from then on pre-votes are refused.
     pub(super) has_fetched: bool,
+    /// Connections to this leader that were lost or refused one after the other.
+    pub(super) lost: u32,
     pub(super) download: Option<Download>,
     /// When to tell the leader of changed listeners, should they differ from the voter set.
     pub(super) update_voter_deadline: i64,

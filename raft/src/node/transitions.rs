@@ -84,6 +84,7 @@ impl<L: Log> Node<L> {
             leader: LeaderAddress { id: leader_id, endpoints },
             fetch_deadline: self.now_ms + self.config.fetch_timeout_ms,
             has_fetched: false,
+            lost: 0,
             download: None,
             update_voter_deadline: self.now_ms,
             has_told: false,
