@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use crate::api;
 use crate::api::raft::topic_name;
 use crate::controller::LeaderAndEpoch;
 use crate::handle::{Answer, ControllerHandle};
@@ -94,17 +95,22 @@ impl ActiveController {
     }
 
     /// Sends a client's request on, as it came from `client`. The answer's `committed_offset` is at least that of what
-    /// the request changed.
+    /// the request changed. If no controller answers in time the answer is REQUEST_TIMED_OUT.
     ///
     /// # Errors
-    /// As [`ActiveController::call`].
+    /// As [`ActiveController::call`], or the answer has no place for an error.
     pub async fn forward(
         &self,
         request: Bytes,
         client: IpAddr,
         timeout: Duration,
     ) -> Result<Answer, Unavailable> {
-        self.run(Message::Forwarded(request, client), timeout).await
+        let answer = self.run(Message::Forwarded(request.clone(), client), timeout).await;
+        answer.or_else(|unavailable| {
+            let header = RequestHeader::parse(&request).map_err(|_| unavailable)?;
+            let body = request.slice(header.body_start..);
+            api::timed_out(&header, body).map_err(|_| unavailable)
+        })
     }
 
     async fn run(&self, message: Message, timeout: Duration) -> Result<Answer, Unavailable> {

@@ -29,11 +29,13 @@ use protocol::messages::{
 };
 use protocol::request::{RequestHeader, put_response_header};
 use protocol::versions::{ApiKey, Listener, is_taken};
-use protocol::{Decodable, Encodable};
+use protocol::{Decodable, Encodable, ErrorCode};
 
+use crate::api_error::ApiError;
 use crate::controller::Answered;
 use crate::event::{Request, Response};
 use crate::handle::{Answer, ControllerHandle, InvalidRequest};
+use crate::refusal::refuse;
 
 /// True for the APIs that [`handle`] answers.
 pub(crate) fn is_served(api_key: i16) -> bool {
@@ -105,13 +107,39 @@ pub(crate) async fn handle(
     }
 }
 
+/// Hands the table of the APIs that the decision core answers to another macro.
+macro_rules! with_decided {
+    ($use:ident) => {
+        $use! {
+            CREATE_TOPICS => CreateTopicsRequest;
+            DELETE_TOPICS => DeleteTopicsRequest;
+            CREATE_PARTITIONS => CreatePartitionsRequest;
+            ALTER_CONFIGS => AlterConfigsRequest;
+            INCREMENTAL_ALTER_CONFIGS => IncrementalAlterConfigsRequest;
+            BROKER_REGISTRATION => BrokerRegistrationRequest;
+            BROKER_HEARTBEAT => BrokerHeartbeatRequest;
+            UNREGISTER_BROKER => UnregisterBrokerRequest;
+            ALLOCATE_PRODUCER_IDS => AllocateProducerIdsRequest;
+            UPDATE_FEATURES => UpdateFeaturesRequest;
+            CONTROLLER_REGISTRATION => ControllerRegistrationRequest;
+            ALTER_PARTITION => AlterPartitionRequest;
+            ELECT_LEADERS => ElectLeadersRequest;
+            ALTER_PARTITION_REASSIGNMENTS => AlterPartitionReassignmentsRequest;
+            LIST_PARTITION_REASSIGNMENTS => ListPartitionReassignmentsRequest;
+            ALTER_CLIENT_QUOTAS => AlterClientQuotasRequest;
+            ALTER_USER_SCRAM_CREDENTIALS => AlterUserScramCredentialsRequest;
+            ASSIGN_REPLICAS_TO_DIRS => AssignReplicasToDirsRequest;
+        }
+    };
+}
+
 /// Answers a request that is no envelope.
 async fn handle_decided(
     controller: &ControllerHandle,
     header: &RequestHeader,
     body: Bytes,
 ) -> Result<Answer, InvalidRequest> {
-    macro_rules! decided {
+    macro_rules! decide {
         ($($key:ident => $request:ident;)+) => {
             match header.api_key {
                 $(ApiKey::$key => decided::<$request>(controller, header, body).await,)+
@@ -119,26 +147,35 @@ async fn handle_decided(
             }
         };
     }
-    decided! {
-        CREATE_TOPICS => CreateTopicsRequest;
-        DELETE_TOPICS => DeleteTopicsRequest;
-        CREATE_PARTITIONS => CreatePartitionsRequest;
-        ALTER_CONFIGS => AlterConfigsRequest;
-        INCREMENTAL_ALTER_CONFIGS => IncrementalAlterConfigsRequest;
-        BROKER_REGISTRATION => BrokerRegistrationRequest;
-        BROKER_HEARTBEAT => BrokerHeartbeatRequest;
-        UNREGISTER_BROKER => UnregisterBrokerRequest;
-        ALLOCATE_PRODUCER_IDS => AllocateProducerIdsRequest;
-        UPDATE_FEATURES => UpdateFeaturesRequest;
-        CONTROLLER_REGISTRATION => ControllerRegistrationRequest;
-        ALTER_PARTITION => AlterPartitionRequest;
-        ELECT_LEADERS => ElectLeadersRequest;
-        ALTER_PARTITION_REASSIGNMENTS => AlterPartitionReassignmentsRequest;
-        LIST_PARTITION_REASSIGNMENTS => ListPartitionReassignmentsRequest;
-        ALTER_CLIENT_QUOTAS => AlterClientQuotasRequest;
-        ALTER_USER_SCRAM_CREDENTIALS => AlterUserScramCredentialsRequest;
-        ASSIGN_REPLICAS_TO_DIRS => AssignReplicasToDirsRequest;
+    with_decided!(decide)
+}
+
+/// The answer to a request that no controller answered in time.
+///
+/// # Errors
+/// The answer to this API has no place for an error.
+pub(crate) fn timed_out(header: &RequestHeader, body: Bytes) -> Result<Answer, InvalidRequest> {
+    let error = ApiError::of(ErrorCode::REQUEST_TIMED_OUT);
+    macro_rules! refuse {
+        ($($key:ident => $request:ident;)+) => {
+            match header.api_key {
+                $(ApiKey::$key => refused::<$request>(header, body, &error),)+
+                _ => Err(invalid(header, "no controller answered")),
+            }
+        };
     }
+    with_decided!(refuse)
+}
+
+fn refused<Q>(header: &RequestHeader, body: Bytes, error: &ApiError) -> Result<Answer, InvalidRequest>
+where
+    Q: protocol::Request + Into<Request>,
+    Q::Response: TryFrom<Response>,
+{
+    let request: Q = decode(header, body)?;
+    let response = refuse(header.api_version, &request.into(), error);
+    let response = Q::Response::try_from(response).map_err(|_| invalid(header, "answered by another API"))?;
+    encode(header, &response)
 }
 
 async fn decided<Q>(

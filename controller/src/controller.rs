@@ -27,11 +27,12 @@ use crate::api_error::ApiError;
 use crate::decide::{Rules, View, decide};
 use crate::entropy::Entropy;
 use crate::event::{Decision, Event, Request, Response};
+use crate::held::Held;
 use crate::liveness::{Liveness, LivenessUpdate};
 use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 use crate::refusal::refuse;
-use crate::store::{AppendError, MAX_RECORDS_PER_BATCH, MetadataStore, StoreEvent};
+use crate::store::{AppendError, MAX_RECORDS_PER_BATCH, MetadataStore, StoreEvent, UpgradeError};
 
 /// Requests decided before the store is flushed.
 const GROUP_MAX: usize = 1_024;
@@ -117,6 +118,7 @@ struct Active {
     tip: Loader,
     liveness: Liveness,
     pending: VecDeque<Pending>,
+    held: Held,
     rebalance_at: Option<i64>,
     unclean_at: i64,
     idle_at: Option<i64>,
@@ -234,6 +236,7 @@ impl<S: MetadataStore> Controller<S> {
                 self.note_control_records();
                 self.on_committed(high_watermark);
             }
+            StoreEvent::Heard => self.release_held(),
             StoreEvent::Fenced => self.drop_active(),
             StoreEvent::Stopped => {}
             StoreEvent::Failed(reason) => return Err(reason),
@@ -263,6 +266,7 @@ impl<S: MetadataStore> Controller<S> {
             liveness: Liveness::new(tip.image(), now_ms),
             tip,
             pending: VecDeque::new(),
+            held: Held::default(),
             rebalance_at: self.setup.periods.rebalance_ms.map(|period| now_ms + period),
             unclean_at: now_ms + UNCLEAN_CHECK_MS,
             idle_at: self.setup.periods.idle_ms.map(|period| now_ms + period),
@@ -312,12 +316,49 @@ impl<S: MetadataStore> Controller<S> {
     fn decide(&mut self, event: &Event, reply: Option<oneshot::Sender<Answered>>) -> Result<(), String> {
         self.note_control_records();
         let now_ms = self.now_ms();
+        let Some(active) = &self.active else { return Ok(()) };
+        let view =
+            View { image: active.tip.image(), liveness: &active.liveness, rules: &self.setup.rules, now_ms };
+        let decision = decide(view, &mut self.setup.entropy, event);
+        if let Some((level, validate_only)) = decision.kraft_version
+            && let Err(error) = self.upgrade_kraft_version(level, validate_only)
+        {
+            if let (Some(reply), Event::Request { version, request }) = (reply, event) {
+                send(reply, refuse(*version, request, &error), -1);
+            }
+            return Ok(());
+        }
+        self.carry_out(event, decision, reply)
+    }
+
+    fn upgrade_kraft_version(&mut self, level: i16, validate_only: bool) -> Result<(), ApiError> {
+        // The quorum's records follow all that was decided before.
+        self.store.flush();
+        self.store.upgrade_kraft_version(level, validate_only).map_err(|error| {
+            let code = match error {
+                UpgradeError::Fenced => ErrorCode::NOT_CONTROLLER,
+                UpgradeError::NotReady => ErrorCode::REQUEST_TIMED_OUT,
+                UpgradeError::Unsupported { .. } | UpgradeError::UnknownVoter { .. } => {
+                    ErrorCode::INVALID_UPDATE_VERSION
+                }
+            };
+            ApiError::new(code, format!("Invalid update version {level} for feature kraft.version. {error}"))
+        })?;
+        self.note_control_records();
+        Ok(())
+    }
+
+    fn carry_out(
+        &mut self,
+        event: &Event,
+        decision: Decision,
+        reply: Option<oneshot::Sender<Answered>>,
+    ) -> Result<(), String> {
+        let now_ms = self.now_ms();
         let Some(active) = &mut self.active else { return Ok(()) };
         let image = active.tip.image();
         let first_offset = image.next_offset();
-        let view = View { image, liveness: &active.liveness, rules: &self.setup.rules, now_ms };
-        let Decision { records, atomic, liveness, reply: response } =
-            decide(view, &mut self.setup.entropy, event);
+        let Decision { records, atomic, liveness, reply: response, .. } = decision;
         let metadata_version = image.features.metadata_version().0;
         let batches = split(records, atomic);
         let appended = match batches.iter().map(Vec::len).max() {
@@ -401,6 +442,7 @@ impl<S: MetadataStore> Controller<S> {
 
     /// Publishes and answers what lies below `high_watermark`.
     fn on_committed(&mut self, high_watermark: i64) {
+        let now_ms = self.now_ms();
         let Some(active) = &mut self.active else { return };
         while let Some(pending) = active.pending.pop_front_if(|pending| pending.last_offset < high_watermark)
         {
@@ -413,15 +455,32 @@ impl<S: MetadataStore> Controller<S> {
             if let Some(appended_at) = pending.appended_at {
                 self.setup.metrics.commits.add(appended_at.elapsed());
             }
-            if let Some((reply, response)) = pending.answer {
-                send(reply, response, pending.last_offset);
+            match pending.answer {
+                Some((reply, response)) if Held::concerns(&response) => {
+                    active.held.keep(now_ms, pending.last_offset, reply, response);
+                }
+                Some((reply, response)) => send(reply, response, pending.last_offset),
+                None => {}
             }
         }
+        self.release_held();
         self.maybe_snapshot();
     }
 
+    /// Sends the answers that every live broker has heard of; this node's own applies what it is told by itself.
+    fn release_held(&mut self) {
+        let now_ms = self.now_ms();
+        let Some(active) = self.active.as_mut().filter(|active| !active.held.is_empty()) else { return };
+        let (store, own) = (&self.store, self.setup.rules.node_id);
+        let brokers = active.tip.image().cluster.brokers.values();
+        let live: Vec<i32> = brokers.filter(|b| !b.fenced && b.id != own).map(|b| b.id).collect();
+        active.held.release(now_ms, |offset| live.iter().all(|id| store.is_known_to(*id, offset)));
+    }
+
     fn drop_active(&mut self) {
-        let Some(active) = self.active.take() else { return };
+        let Some(mut active) = self.active.take() else { return };
+        // What is held is committed.
+        active.held.release(i64::MAX, |_| true);
         self.setup.metrics.set_active(false);
         tracing::info!(epoch = active.epoch, "No longer the active controller");
         // Who waits for an answer sees its channel close, and answers NOT_CONTROLLER.
@@ -435,11 +494,12 @@ impl<S: MetadataStore> Controller<S> {
         let several_brokers = active.tip.image().cluster.brokers.len() > 1;
         // With one broker nothing can move, so nothing wakes up for it.
         let periodic = [active.rebalance_at, Some(active.unclean_at)].into_iter().filter(|_| several_brokers);
-        let all = periodic.chain([expiry, active.idle_at, self.snapshot_due_at]);
+        let all = periodic.chain([expiry, active.idle_at, self.snapshot_due_at, active.held.next_deadline()]);
         all.flatten().min()
     }
 
     fn on_timer(&mut self) -> Result<(), String> {
+        self.release_held();
         let now_ms = self.now_ms();
         self.decide(&Event::SessionsDue, None)?;
         let Some(active) = &mut self.active else { return Ok(()) };

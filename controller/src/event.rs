@@ -53,6 +53,8 @@ pub struct Decision {
     pub atomic: bool,
     /// Changes of the soft state.
     pub liveness: Vec<LivenessUpdate>,
+    /// The new level of `kraft.version`, which the store writes before the records, and whether it is only checked.
+    pub kraft_version: Option<(i16, bool)>,
     /// The answer, to be sent when the records are committed; `None` for events that nobody waits for.
     pub reply: Option<Response>,
 }

@@ -21,6 +21,7 @@ pub mod entropy;
 pub mod event;
 pub mod format;
 mod handle;
+mod held;
 mod kraft_log;
 pub mod liveness;
 mod metrics;

@@ -65,6 +65,8 @@ pub enum StoreEvent {
     },
     /// Everything appended below this offset is committed.
     Committed(i64),
+    /// Another node said how much it knows to be committed.
+    Heard,
     /// This node does not decide any more; appends that are not committed have an unknown fate.
     Fenced,
     /// The store has stopped in good order.
@@ -72,6 +74,9 @@ pub enum StoreEvent {
     /// The store cannot go on.
     Failed(String),
 }
+
+/// Why the level of `kraft.version` was not raised.
+pub type UpgradeError = raft::UpgradeError;
 
 /// A log of decisions with one writer at a time.
 pub trait MetadataStore {
@@ -105,6 +110,15 @@ pub trait MetadataStore {
 
     /// The finalized `kraft.version`, and the ids of the voters.
     fn quorum(&self) -> (i16, Vec<i32>);
+
+    /// Whether a node is known to know that everything below this offset is committed.
+    fn is_known_to(&self, node_id: i32, offset: i64) -> bool;
+
+    /// Raises the level of `kraft.version`, or only checks whether that would succeed. Nothing may be queued.
+    ///
+    /// # Errors
+    /// The voters cannot work with it, or not now.
+    fn upgrade_kraft_version(&mut self, level: i16, validate_only: bool) -> Result<(), UpgradeError>;
 
     /// Begins to stop in good order; ends with [`StoreEvent::Stopped`].
     fn shutdown(&mut self);

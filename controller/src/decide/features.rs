@@ -9,7 +9,7 @@ use protocol::features::{ELR_VERSION, KRAFT_VERSION, METADATA_VERSION, MetadataV
 use protocol::messages::update_features_request::FeatureUpdateKey;
 use protocol::messages::update_features_response::UpdatableFeatureResult;
 use protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
-use protocol::records::{ConfigRecord, FeatureLevelRecord, Record};
+use protocol::records::{ConfigRecord, FeatureLevelRecord, NoOpRecord, Record};
 use protocol::{ErrorCode, StrBytes};
 
 use super::{View, configs};
@@ -55,7 +55,13 @@ pub(super) fn update(view: View<'_>, version: i16, request: &UpdateFeaturesReque
         });
         response.results = results.collect();
     }
-    Decision::atomic(records, response)
+    let kraft_version = updates.get(KRAFT_VERSION).filter(|level| **level > view.rules.kraft_version);
+    let kraft_version = kraft_version.filter(|_| code == 0).map(|level| (*level, request.validate_only));
+    if kraft_version.is_some_and(|(_, validate_only)| !validate_only) {
+        // A record to wait for: those of the quorum are none of the decision's.
+        records.push(Record::NoOp(NoOpRecord::default()));
+    }
+    Decision { kraft_version, ..Decision::atomic(records, response) }
 }
 
 fn upgrade_type(version: i16, update: &FeatureUpdateKey) -> Result<UpgradeType, ApiError> {
@@ -104,9 +110,9 @@ fn update_one(
     }
     match name {
         METADATA_VERSION => check_metadata_version(view, level, kind),
-        KRAFT_VERSION if level != current => {
-            Err(invalid(update, "The quorum cannot change its kraft.version while it runs on this release."))
-        }
+        // Whether the voters can is for the store to say.
+        KRAFT_VERSION if level >= current => Ok(()),
+        KRAFT_VERSION => Err(invalid(update, "Can't downgrade kraft.version.")),
         _ => {
             let Some(feature) = feature(name) else {
                 return Err(invalid(update, &format!("Feature {name} not found.")));

@@ -16,7 +16,7 @@ use protocol::records::Record;
 use raft::{Effect, Input, Log as _, Node, OffsetAndEpoch, QuorumState};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent};
+use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent, UpgradeError};
 use crate::controller::LeaderAndEpoch;
 use crate::kraft_log::KraftLog;
 use crate::metrics::{Metrics, RaftSnapshot};
@@ -69,6 +69,8 @@ pub(crate) struct KraftStore {
     metrics: Arc<Metrics>,
     /// Since when there is no leader.
     leaderless_since: Option<Instant>,
+    /// What became of the last upgrade of `kraft.version`.
+    upgraded: Option<Result<(), UpgradeError>>,
     /// When a stop ends although peers have not answered.
     leave_by: Option<i64>,
 }
@@ -121,6 +123,7 @@ impl KraftStore {
             bytes_written: 0,
             metrics,
             leaderless_since,
+            upgraded: None,
             leave_by: None,
         };
         store.perform(effects);
@@ -200,8 +203,7 @@ impl KraftStore {
                 let left = self.leave();
                 self.events.push_back(left);
             }
-            // Never asked for here.
-            Effect::Upgraded { .. } => {}
+            Effect::Upgraded { result, .. } => self.upgraded = Some(result.map(|_| ())),
             Effect::Fault(fault) => return Err(fault.to_string()),
         }
         Ok(())
@@ -284,7 +286,11 @@ impl KraftStore {
             RaftCommand::Request { listener, request, reply } => {
                 self.last_id += 1;
                 self.waiting.insert(self.last_id, reply);
+                let is_heard = self.leading.is_some() && matches!(request, raft::message::Request::Fetch(_));
                 self.step(Input::Request { id: self.last_id, listener, request });
+                if is_heard {
+                    self.events.push_back(StoreEvent::Heard);
+                }
             }
             RaftCommand::Describe(reply) => {
                 // Whoever asked may have gone away.
@@ -433,6 +439,18 @@ impl MetadataStore for KraftStore {
 
     fn quorum(&self) -> (i16, Vec<i32>) {
         (self.node.kraft_version(), self.node.voters().ids().collect())
+    }
+
+    fn is_known_to(&self, node_id: i32, offset: i64) -> bool {
+        self.node.high_watermark_known_to(node_id).is_some_and(|known| known >= offset)
+    }
+
+    fn upgrade_kraft_version(&mut self, level: i16, validate_only: bool) -> Result<(), UpgradeError> {
+        let Some(epoch) = self.leading else { return Err(UpgradeError::Fenced) };
+        self.last_id += 1;
+        self.step(Input::UpgradeKRaftVersion { id: self.last_id, epoch, level, validate_only });
+        // Answered within the step.
+        self.upgraded.take().unwrap_or(Err(UpgradeError::Fenced))
     }
 
     fn shutdown(&mut self) {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use protocol::records::Record;
 
-use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent};
+use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent, UpgradeError};
 
 /// Records in memory, written by one node that always leads.
 #[derive(Debug, Default)]
@@ -66,6 +66,14 @@ impl MetadataStore for MemoryStore {
 
     fn quorum(&self) -> (i16, Vec<i32>) {
         (0, vec![1])
+    }
+
+    fn is_known_to(&self, _node_id: i32, _offset: i64) -> bool {
+        true
+    }
+
+    fn upgrade_kraft_version(&mut self, level: i16, _validate_only: bool) -> Result<(), UpgradeError> {
+        Err(UpgradeError::Unsupported { level })
     }
 
     fn shutdown(&mut self) {
