@@ -94,7 +94,8 @@ pub(crate) fn run(
     let control = runtime("minikafka-control", 1)?;
     let data = runtime("minikafka-data", std::thread::available_parallelism().map_or(2, usize::from))?;
     let probe = Probe::new(metrics.is_some());
-    let observed = || Observed::new(probe.clone(), data.handle().clone(), control.handle().clone());
+    let observed =
+        || Observed::new(probe.clone(), config.is_broker, data.handle().clone(), control.handle().clone());
     let observer = metrics.map(|listener| Observer::start(&listener, observed())).transpose()?;
     let stop = data.block_on(serve(&config, dirs, control.handle(), probe, observer, siblings));
     data.shutdown_background();

@@ -81,6 +81,8 @@ pub(crate) fn take_listener(
 /// What there is to look at.
 pub(crate) struct Observed {
     probe: Arc<Probe>,
+    /// False on a node that is only a controller.
+    is_broker: bool,
     controller: OnceLock<ControllerHandle>,
     data: Handle,
     control: Handle,
@@ -96,8 +98,8 @@ pub(crate) struct Observer {
 
 impl Observed {
     /// Of a node whose controller is not there yet.
-    pub(crate) fn new(probe: Arc<Probe>, data: Handle, control: Handle) -> Self {
-        Self { probe, controller: OnceLock::new(), data, control, started: SystemTime::now() }
+    pub(crate) fn new(probe: Arc<Probe>, is_broker: bool, data: Handle, control: Handle) -> Self {
+        Self { probe, is_broker, controller: OnceLock::new(), data, control, started: SystemTime::now() }
     }
 
     /// The answer to a scrape.

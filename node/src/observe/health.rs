@@ -2,7 +2,7 @@
 //!
 //! Live: each of the loops that everything hangs on has done something that was asked of it just now. Ready: the
 //! broker is registered, unfenced and heard of, knows all that is committed, has every replica that should be here
-//! open, and every log directory works.
+//! open, and every log directory works. A node that is only a controller is ready while the quorum has a leader.
 
 use std::future::Future;
 use std::time::Duration;
@@ -85,12 +85,14 @@ pub(super) async fn ready(observed: &Observed) -> Verdict {
             }
             let committed = controller.image().provenance.last_offset;
             let caught_up = observed.probe.wait_for_metadata(committed);
-            if tokio::time::timeout(CATCH_UP_TIME, caught_up).await.is_err() {
+            if observed.is_broker && tokio::time::timeout(CATCH_UP_TIME, caught_up).await.is_err() {
                 reasons.push(format!("metadata offset {committed} is committed but not applied"));
             }
         }
     }
-    reasons.extend(observed.probe.unready());
+    if observed.is_broker {
+        reasons.extend(observed.probe.unready());
+    }
     Verdict { good: "ready", bad: "not ready", reasons }
 }
 
@@ -106,7 +108,7 @@ mod tests {
     async fn a_runtime_that_is_stuck_is_told() {
         let one = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let (data, control) = (one(), one());
-        let observed = Observed::new(Probe::new(true), data.handle().clone(), control.handle().clone());
+        let observed = Observed::new(Probe::new(true), true, data.handle().clone(), control.handle().clone());
         assert_eq!(live(&observed).await.to_json(), "{\"reasons\":[],\"status\":\"live\"}\n");
         let (release, held) = mpsc::channel::<()>();
         let (holds, held_now) = mpsc::channel();
