@@ -5,11 +5,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use minikafka_tests::cluster::{Cluster, Quorum, Role, create_topic, metadata, text};
+use minikafka_tests::kafka_tools::Tools;
 use minikafka_tests::node::{PATIENCE, Target};
 use minikafka_tests::wire::{Wire, batch};
 use protocol::ErrorCode;
 use protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
-use protocol::messages::{FindCoordinatorRequest, GroupId, OffsetCommitRequest};
+use protocol::messages::update_features_request::FeatureUpdateKey;
+use protocol::messages::{FindCoordinatorRequest, GroupId, OffsetCommitRequest, UpdateFeaturesRequest};
 
 const COMBINED: [Role; 3] = [Role::Combined; 3];
 
@@ -98,6 +100,25 @@ fn three_combined_nodes() {
     cluster.start_all();
     cluster.wait_quorum(asked, |state| state.is_caught_up());
     create_and_use(&cluster, leaving, "by-the-empty");
+
+    // From static to dynamic voters: the leader knows the directories of all voters by now, or will in a moment.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let level = FeatureUpdateKey::default()
+            .with_feature(text("kraft.version"))
+            .with_max_version_level(1)
+            .with_upgrade_type(1);
+        let request =
+            UpdateFeaturesRequest::default().with_feature_updates(vec![level]).with_timeout_ms(30_000);
+        let answer = cluster.wire(1).call(1, &request).expect("an answer to UpdateFeatures");
+        if answer.error_code == 0 {
+            break;
+        }
+        let why = answer.error_message.unwrap_or_default();
+        assert!(Instant::now() < deadline, "kraft.version: {} {why}", answer.error_code);
+    }
+    create_and_use(&cluster, 2, "with-dynamic-voters");
+    assert_eq!(cluster.quorum(3).voter_ids(), [1, 2, 3]);
 }
 
 /// Commits an offset for a group where its coordinator is; gives the coordinator.
@@ -155,4 +176,130 @@ fn led_by(cluster: &Cluster, broker: usize, topic: &str) -> i32 {
     let answer = metadata(&mut cluster.wire(broker), topic).expect("an answer to Metadata");
     let mine = answer.topics[0].partitions.iter().find(|p| p.leader_id.0 as usize == broker);
     mine.expect("the broker leads some partition").partition_index
+}
+
+const QUORUM_TOOL: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
+
+/// `directory.id` of a node's only directory.
+fn directory_id(cluster: &Cluster, id: usize) -> String {
+    let path = cluster.node(id).data().join("meta.properties");
+    let text = fs::read_to_string(path).expect("the directory is formatted");
+    let line = text.lines().find_map(|line| line.strip_prefix("directory.id="));
+    line.expect("every directory has an id").to_owned()
+}
+
+/// Adds a controller as Apache Kafka's tool does, with the new voter's own configuration.
+fn add_controller(tools: &mut Tools, cluster: &Cluster, asked: usize, id: usize) {
+    let (server, config) = (cluster.node(asked).bootstrap(), cluster.node(id).config());
+    // Until the leader has seen the node fetch all that there is.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let words = ["--bootstrap-server", &server, "--command-config", &config, "add-controller"];
+        let ran = tools.run(QUORUM_TOOL, &words, "");
+        if ran.code == 0 {
+            assert!(ran.text.contains(&format!("Added controller {id}")), "{}", ran.text);
+            return;
+        }
+        assert!(ran.text.contains("TimeoutException") && Instant::now() < deadline, "{}", ran.text);
+    }
+}
+
+fn remove_controller(tools: &mut Tools, cluster: &Cluster, asked: usize, id: usize, directory: &str) {
+    let (server, id) = (cluster.node(asked).bootstrap(), id.to_string());
+    let words = [
+        "--bootstrap-server",
+        &server,
+        "remove-controller",
+        "--controller-id",
+        &id,
+        "--controller-directory-id",
+        directory,
+    ];
+    let text = tools.must(QUORUM_TOOL, &words, "");
+    assert!(text.contains(&format!("Removed KRaft controller {id}")), "{text}");
+}
+
+#[test]
+fn voters_come_and_go() {
+    let extra = [("metadata.log.max.record.bytes.between.snapshots", "2000")];
+    let mut cluster = Cluster::start(Target::from_env(), &COMBINED, Quorum::Dynamic(1), &extra);
+    let mut tools = Tools::start();
+    create_and_use(&cluster, 3, "with-one-voter");
+    let state = cluster.quorum(1);
+    assert_eq!((state.leader, state.voter_ids()), (1, vec![1]));
+    add_controller(&mut tools, &cluster, 1, 2);
+    add_controller(&mut tools, &cluster, 1, 3);
+    assert_eq!(cluster.wait_quorum(2, |state| state.is_caught_up()).voter_ids(), [1, 2, 3]);
+    let server = cluster.node(3).bootstrap();
+    let text = tools.must(QUORUM_TOOL, &["--bootstrap-server", &server, "describe", "--status"], "");
+    assert!(text.contains("CurrentVoters:") && text.contains(&directory_id(&cluster, 3)), "{text}");
+
+    // The first voter goes: it leads, and hands over.
+    let gone = directory_id(&cluster, 1);
+    remove_controller(&mut tools, &cluster, 2, 1, &gone);
+    let state = cluster.wait_quorum(2, |state| state.leader != 1);
+    assert_eq!(state.voter_ids(), [2, 3]);
+    create_and_use(&cluster, 1, "with-two-voters");
+
+    // A voter loses its disk: with its new directory it is another replica, which takes the place of the old one. It
+    // begins with a snapshot.
+    let (asked, lost) = (state.leader, if state.leader == 2 { 3 } else { 2 });
+    add_controller(&mut tools, &cluster, asked, 1);
+    let gone = directory_id(&cluster, lost);
+    cluster.node_mut(lost).kill();
+    fs::remove_dir_all(cluster.node(lost).data()).expect("the data can be removed");
+    cluster.node(lost).format_as(&["--no-initial-controllers"]);
+    cluster.start_all();
+    remove_controller(&mut tools, &cluster, asked, lost, &gone);
+    add_controller(&mut tools, &cluster, asked, lost);
+    let state = cluster.wait_quorum(asked, |state| state.is_caught_up());
+    assert_eq!(state.voter_ids(), [1, 2, 3]);
+    let log = cluster.node(lost).data().join("__cluster_metadata-0");
+    let files = fs::read_dir(log).expect("the metadata log is there").flatten();
+    let names: Vec<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.iter().any(|name| name.ends_with(".checkpoint")), "{names:?}");
+    assert!(!names.contains(&"00000000000000000000.log".to_owned()), "it began with a snapshot: {names:?}");
+    create_and_use(&cluster, lost, "with-a-new-directory");
+}
+
+#[test]
+fn an_apache_kafka_controller_as_third_voter() {
+    let (targets, roles) =
+        ([Target::Ours, Target::Ours, Target::Apache], [Role::Combined, Role::Combined, Role::Controller]);
+    for quorum in [Quorum::Static, Quorum::Dynamic(3)] {
+        let mut cluster = Cluster::prepared(&targets, &roles, quorum, &[]);
+        cluster.format();
+        cluster.start_all();
+        create_and_use(&cluster, 1, "first");
+        let state = cluster.wait_quorum(1, |state| state.is_caught_up() && state.voters.len() == 3);
+        println!("{quorum:?}: {} leads of {:?}", state.leader, state.voters);
+        // Ours stop in turn until Apache Kafka leads; then our brokers register with it and forward to it.
+        for round in 0.. {
+            assert!(round < 20, "Apache Kafka is never elected");
+            let leader = cluster.quorum(1).leader;
+            if leader == 3 {
+                break;
+            }
+            cluster.node_mut(leader).stop();
+            cluster.start_all();
+        }
+        create_and_use(&cluster, 1, "led-by-apache-1");
+        create_and_use(&cluster, 2, "led-by-apache-2");
+        let state = cluster.wait_quorum(2, |state| state.is_caught_up());
+        println!("{quorum:?}: {} leads of {:?}", state.leader, state.voters);
+        cluster.node_mut(3).kill();
+        println!(
+            "{quorum:?}: next topic after Apache Kafka's end: {:?}",
+            next_create(&cluster, 1, "after-apache")
+        );
+        cluster.node_mut(3).start();
+        cluster.wait_quorum(1, |state| state.is_caught_up());
+        for topic in ["first", "led-by-apache-1", "led-by-apache-2", "after-apache"] {
+            assert_eq!(
+                metadata(&mut cluster.wire(2), topic).expect("an answer").topics[0].error_code,
+                0,
+                "{topic}"
+            );
+        }
+    }
 }
