@@ -84,6 +84,11 @@ impl Lifecycle {
             let version = BROKER_REGISTRATION_VERSION;
             match send(&*channel, Origin::Broker, version, &client_id, &request).await {
                 Ok((response, committed_offset)) if response.error_code == 0 => {
+                    let (id, epoch) = (config.node_id, response.broker_epoch);
+                    tracing::info!(
+                        target: "kafka.server.BrokerLifecycleManager",
+                        "[BrokerLifecycleManager id={id}] Successfully registered broker {id} with broker epoch {epoch}"
+                    );
                     return Ok(Self {
                         channel,
                         metadata,
@@ -102,7 +107,11 @@ impl Lifecycle {
                         let (id, name) = (config.node_id, code.name());
                         return Err(RegistrationError::Refused { id, code: code.code(), name });
                     }
-                    tracing::info!("broker registration is tried again: {}", code.name());
+                    let (id, error) = (config.node_id, code.name());
+                    tracing::info!(
+                        target: "kafka.server.BrokerLifecycleManager",
+                        "[BrokerLifecycleManager id={id}] Unable to register broker {id} because the controller returned error {error}"
+                    );
                 }
                 Err(e) => tracing::debug!("broker registration is tried again: {e}"),
             }

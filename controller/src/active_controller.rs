@@ -220,9 +220,15 @@ impl ActiveController {
     }
 }
 
-/// Completes when another node leads, or the same one elsewhere.
+/// Completes when another node leads, or the same one elsewhere. A new epoch alone is no reason to ask again: the node
+/// may have been the leader already when it was asked.
 async fn is_replaced(leader: &mut watch::Receiver<LeaderAndEpoch>, known: &LeaderAndEpoch) {
-    if leader.wait_for(|leader| leader != known).await.is_err() {
+    let is_other = |leader: &LeaderAndEpoch| {
+        leader.leader_id.is_some()
+            && (leader.leader_id != known.leader_id
+                || (leader.address.is_some() && leader.address != known.address))
+    };
+    if leader.wait_for(is_other).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

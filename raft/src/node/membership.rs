@@ -219,11 +219,14 @@ impl<L: Log> Node<L> {
     /// Puts a new set into the log; `pending` is who waits for its commit: request id, addition or not, deadline.
     fn append_voters(&mut self, voters: VoterSet, pending: Option<(u64, bool, i64)>) -> Result<(), Fault> {
         let offset = self.append_control(&[control::voters(&voters)])?;
-        if let Role::Leader(leader) = &mut self.role
-            && let Some((request_id, is_addition, deadline)) = pending
-        {
-            let stage = Stage::Committing { offset };
-            leader.change = Some(PendingChange { request_id, stage, deadline, is_addition });
+        let check_quorum_deadline = self.now_ms + self.check_quorum_ms();
+        if let Role::Leader(leader) = &mut self.role {
+            // Whoever led alone had nobody to hear from so far.
+            leader.check_quorum_deadline = check_quorum_deadline;
+            if let Some((request_id, is_addition, deadline)) = pending {
+                let stage = Stage::Committing { offset };
+                leader.change = Some(PendingChange { request_id, stage, deadline, is_addition });
+            }
         }
         self.leader_log_grew()
     }

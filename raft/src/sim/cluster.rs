@@ -31,7 +31,8 @@ pub(super) struct Cluster {
     pub(super) observed: Observed,
     pub(super) replies: Vec<Response>,
     queue: BTreeMap<(i64, u64), Event>,
-    requests: BTreeMap<u64, Origin>,
+    /// Requests that were delivered and not answered, with whom they were for.
+    requests: BTreeMap<u64, (i32, Origin)>,
     next_id: u64,
     trace: bool,
 }
@@ -198,7 +199,7 @@ impl Cluster {
             Event::Start(id) => self.start(id),
             Event::Request { origin, to, request } => {
                 self.next_id += 1;
-                self.requests.insert(self.next_id, origin);
+                self.requests.insert(self.next_id, (to, origin));
                 let id = self.next_id;
                 if self.node(to).is_none() {
                     self.respond(to, id, Err(SendError::Disconnected));
@@ -312,7 +313,7 @@ impl Cluster {
     }
 
     fn respond(&mut self, from: i32, request: u64, result: Result<Response, SendError>) {
-        let Some(origin) = self.requests.remove(&request) else {
+        let Some((_, origin)) = self.requests.remove(&request) else {
             self.replies.extend(result.ok());
             return;
         };
@@ -359,7 +360,12 @@ impl Cluster {
         replica.log_on_disk = node.log().clone();
         replica.log_on_disk.crash();
         replica.held.clear();
-        self.requests.retain(|_, origin| origin.from != id);
+        self.requests.retain(|_, (_, origin)| origin.from != id);
+        // The connections of a process end with it.
+        let unanswered = self.requests.iter().filter(|(_, (to, _))| *to == id);
+        for request in unanswered.map(|(request, _)| *request).collect::<Vec<_>>() {
+            self.respond(id, request, Err(SendError::Disconnected));
+        }
     }
 
     /// Starts a process that is down after a while.

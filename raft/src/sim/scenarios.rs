@@ -1,6 +1,7 @@
 //! The situations that every release must survive, one by one.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, endpoint};
+use crate::message::{AddVoterRequest, Request};
 use crate::node::RoleName;
 
 fn elect(cluster: &mut Cluster) -> i32 {
@@ -153,4 +154,42 @@ fn static_voters_become_dynamic() {
     cluster.heal();
     let leader = elect(&mut cluster);
     commit(&mut cluster, leader);
+}
+
+#[test]
+fn a_sole_voter_leads_on_when_a_second_joins() {
+    let mut cluster = Cluster::new(18, 1, 1, true);
+    let leader = elect(&mut cluster);
+    // Long enough that it has led alone for longer than it waits for others.
+    cluster.run(cluster.now + 30_000, |_| false);
+    let epoch = cluster.node(leader).unwrap().epoch();
+    let voter = cluster.replicas[&101].config.replica_key();
+    let request = AddVoterRequest {
+        cluster_id: None,
+        timeout_ms: 3000,
+        voter,
+        endpoints: vec![endpoint(101)],
+        ack_when_committed: true,
+    };
+    cluster.ask(leader, Request::AddVoter(request));
+    cluster.run(cluster.now + 10_000, |_| false);
+    let node = cluster.node(leader).unwrap();
+    assert_eq!((node.role(), node.epoch(), node.voters().len()), (RoleName::Leader, epoch, 2));
+}
+
+#[test]
+fn a_dead_leader_is_replaced_before_the_fetch_timeout() {
+    for seed in 19..39 {
+        let mut cluster = Cluster::new(seed, 3, 0, false);
+        let dead = elect(&mut cluster);
+        commit(&mut cluster, dead);
+        cluster.run(cluster.now + 1_000, |_| false);
+        cluster.crash(dead);
+        let deadline = cluster.now + 1_500;
+        let replaced = |cluster: &Cluster| cluster.leader().is_some_and(|id| id != dead);
+        assert!(
+            cluster.run(deadline, replaced),
+            "seed {seed}: it took longer than the connections' ends say"
+        );
+    }
 }
