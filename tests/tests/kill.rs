@@ -114,7 +114,8 @@ impl Run {
         let mut random = self.choices(round);
         let moment = Duration::from_micros(random.between(5_000, 220_000));
         self.under_load(moment);
-        let damage = kind.and_then(|kind| damage(&self.node.data(), TOPIC, kind, &mut random));
+        let done = kind.and_then(|kind| self.damage(kind, &mut random));
+        let (kind, damage) = done.map_or((None, None), |(kind, damage)| (Some(kind), Some(damage)));
         let what = damage.as_ref().map_or(String::new(), |damage| damage.what.clone());
         // Before the start, so that a failure tells it.
         println!("round {round}: killed after {moment:?}; {what}");
@@ -154,6 +155,13 @@ impl Run {
             killed.store(true, Ordering::SeqCst);
             node.kill();
         });
+    }
+
+    /// Damages something of this kind, or of the first one after it that has anything to be damaged.
+    fn damage(&self, kind: Kind, random: &mut Random) -> Option<(Kind, Damage)> {
+        let first = Kind::ALL.iter().position(|k| *k == kind).unwrap_or(0);
+        let mut kinds = Kind::ALL.iter().cycle().skip(first).take(Kind::ALL.len());
+        kinds.find_map(|kind| Some((*kind, damage(&self.node.data(), TOPIC, *kind, random)?)))
     }
 
     /// A node that is killed while it recovers recovers the next time.

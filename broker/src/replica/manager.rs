@@ -557,8 +557,10 @@ impl ReplicaManager {
     pub(crate) fn read_failed(&self, partition: &Partition, error: &ReadError) -> ErrorCode {
         match error {
             ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
-            ReadError::Corrupt { .. } => {
-                tracing::error!("{}: {error}", partition.name);
+            ReadError::Corrupt { base_offset, .. } => {
+                if partition.is_new_damage(*base_offset) {
+                    tracing::error!("{}: {error}; what is damaged is not served", partition.name);
+                }
                 ErrorCode::CORRUPT_MESSAGE
             }
             ReadError::Io(error) => self.storage_failed(partition, error),

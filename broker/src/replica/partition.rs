@@ -70,6 +70,8 @@ pub(crate) struct Partition {
     log_end_offset: AtomicI64,
     offline: AtomicBool,
     deleted: AtomicBool,
+    /// The segment whose damage was told last, -1 before.
+    damage_told: AtomicI64,
     pub(crate) waiters: Arc<Waiters>,
     /// What went in and out.
     pub(crate) traffic: Traffic,
@@ -118,6 +120,7 @@ impl Partition {
             log_end_offset: AtomicI64::new(log.log_end_offset()),
             offline: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            damage_told: AtomicI64::new(-1),
             state: Mutex::new(PartitionState {
                 log,
                 role: Role::None,
@@ -168,6 +171,11 @@ impl Partition {
     /// Whether the replica is no longer this node's. What fails then is no fault of the disk.
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Whether damage in this segment is news: readers ask again and again, and one line is enough.
+    pub(crate) fn is_new_damage(&self, segment: i64) -> bool {
+        self.damage_told.swap(segment, Ordering::Relaxed) != segment
     }
 
     /// Takes no more appends: whoever waits for the replica must look again.
