@@ -1,7 +1,7 @@
 //! Requests that ask for much work: one at a time, and not on the threads that serve the others.
 //!
 //! What a request may ask for is bounded by its bytes, so a large one is taken for a heavy one, whatever it asks.
-//! Records are no work of this kind: Produce is let through.
+//! Records are no work of this kind: Produce is let through. A few rare requests get long answers to few bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,15 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// From so many bytes on a request is heavy: some thousand partitions.
 const HEAVY_BYTES: usize = 128 * 1024;
+
+/// Requests whose answers are long however small they are; clients send them now and then.
+const LONG_ANSWERS: &[i16] = &[
+    ApiKey::DESCRIBE_GROUPS,
+    ApiKey::LIST_GROUPS,
+    ApiKey::DESCRIBE_CONFIGS,
+    ApiKey::DESCRIBE_LOG_DIRS,
+    ApiKey::DESCRIBE_PRODUCERS,
+];
 
 /// The place for one heavy request.
 pub(crate) struct Heavy {
@@ -27,7 +36,11 @@ impl Heavy {
 
     /// Whether this frame is to be handled by [`Heavy::run`].
     pub(crate) fn is_meant(frame: &[u8]) -> bool {
-        frame.len() >= HEAVY_BYTES && !frame.starts_with(&ApiKey::PRODUCE.to_be_bytes())
+        let Some(key) = frame.first_chunk::<2>().map(|key| i16::from_be_bytes(*key)) else { return false };
+        match key {
+            ApiKey::PRODUCE => false,
+            _ => frame.len() >= HEAVY_BYTES || LONG_ANSWERS.contains(&key),
+        }
     }
 
     /// Calls `f` away from the other connections; `None` if another one is being handled.
@@ -65,5 +78,6 @@ mod tests {
         assert_eq!(heavy.run(|| 7), Some(7));
         assert!(Heavy::is_meant(&[1; HEAVY_BYTES]));
         assert!(!Heavy::is_meant(&[0; HEAVY_BYTES]), "Produce has key 0");
+        assert!(Heavy::is_meant(&[0, 32, 0, 4]) && !Heavy::is_meant(&[0, 1, 0, 4]) && !Heavy::is_meant(&[0]));
     }
 }
