@@ -65,6 +65,8 @@ pub struct Node<L> {
     clean_deadline: i64,
     /// How often the leader was taken for dead since it answered last.
     alarms: u32,
+    /// Elections lost since this node led or followed last.
+    lost_elections: u32,
     stopping: bool,
     stopped: bool,
 }
@@ -108,6 +110,7 @@ impl<L: Log> Node<L> {
             effects: Vec::new(),
             clean_deadline: now_ms + config.clean_interval_ms,
             alarms: 0,
+            lost_elections: 0,
             stopping: false,
             stopped: false,
             config,

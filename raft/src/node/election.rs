@@ -1,6 +1,7 @@
 //! Votes and pre-votes: asking for them, granting them, counting them.
 
 use super::Node;
+use super::follower::LOST_MAX;
 use super::role::Role;
 use crate::effect::{Fault, Peer};
 use crate::log::Log;
@@ -9,6 +10,9 @@ use crate::replica::ReplicaKey;
 use protocol::ErrorCode;
 
 use super::connections::Sent;
+
+/// The pause after the first election that is lost is at most this long.
+const LOST_BACKOFF_MS: i64 = 100;
 
 impl<L: Log> Node<L> {
     pub(super) fn handle_vote(&mut self, listener: &str, request: &VoteRequest) -> VoteResponse {
@@ -82,7 +86,9 @@ impl<L: Log> Node<L> {
         match &self.role {
             Role::Unattached(_) | Role::Prospective(_) | Role::Candidate(_) | Role::Resigned(_) => true,
             // An observer stays a follower when its leader is gone, and may be a voter without knowing it.
-            Role::Follower(state) => !state.has_fetched || state.fetch_deadline <= self.now_ms,
+            Role::Follower(state) => {
+                !state.has_fetched || state.lost >= LOST_MAX || state.fetch_deadline <= self.now_ms
+            }
             Role::Leader(_) => false,
         }
     }
@@ -113,12 +119,40 @@ impl<L: Log> Node<L> {
             Role::Candidate(nominee) if !pre_vote => nominee,
             _ => return Ok(true),
         };
+        let had_lost = nominee.has_lost();
         if let Some(ballot) = nominee.ballots.get_mut(&voter_id) {
             // A vote once granted stays granted.
             *ballot = Some(response.vote_granted || *ballot == Some(true));
         }
         self.win_if_possible()?;
+        if !had_lost {
+            self.back_off_if_lost();
+        }
         Ok(true)
+    }
+
+    /// A voter's connection was refused or lost.
+    pub(super) fn voter_unreachable(&mut self, peer: Peer) {
+        let (Role::Prospective(nominee) | Role::Candidate(nominee)) = &mut self.role else { return };
+        let Peer::Node(id) = peer else { return };
+        let had_lost = nominee.has_lost();
+        nominee.unreachable.insert(id);
+        if !had_lost {
+            self.back_off_if_lost();
+        }
+    }
+
+    /// A candidate that cannot win any more stands again before its time, after a random pause that grows with the
+    /// elections lost in a row.
+    fn back_off_if_lost(&mut self) {
+        let Role::Candidate(nominee) = &mut self.role else { return };
+        if !nominee.has_lost() {
+            return;
+        }
+        let span = (LOST_BACKOFF_MS << self.lost_elections.min(8)).min(self.config.election_backoff_max_ms);
+        let at = self.now_ms + 1 + self.rng.below(span.max(1) as u64) as i64;
+        nominee.election_deadline = nominee.election_deadline.min(at);
+        self.lost_elections += 1;
     }
 
     /// A voter older than 4.0 cannot answer a pre-vote: stand for election without one.

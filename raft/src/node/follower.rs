@@ -12,7 +12,7 @@ use crate::replica::OffsetAndEpoch;
 use protocol::ErrorCode;
 
 /// So many lost or refused connections in a row make a leader look dead.
-const LOST_MAX: u32 = 2;
+pub(super) const LOST_MAX: u32 = 2;
 /// The first alarm waits for up to this part of the election timeout.
 const ALARM_PART: i64 = 10;
 
@@ -32,7 +32,10 @@ impl<L: Log> Node<L> {
                 _ => false,
             },
             Err(SendError::Disconnected) => {
-                self.leader_unreachable(peer, sent);
+                match sent {
+                    Sent::Vote { .. } => self.voter_unreachable(peer),
+                    _ => self.leader_unreachable(peer, sent),
+                }
                 false
             }
             Err(SendError::TimedOut) => false,
@@ -126,6 +129,7 @@ impl<L: Log> Node<L> {
         follower.has_fetched = true;
         follower.lost = 0;
         self.alarms = 0;
+        self.lost_elections = 0;
         if offset != self.log.log_end_offset() {
             return Ok(true);
         }

@@ -75,6 +75,7 @@ impl<L: Log> Node<L> {
             nominee.ballots.iter().filter(|(_, ballot)| **ballot == Some(true)).map(|(id, _)| *id).collect();
         let others: BTreeSet<i32> = self.voters().ids().filter(|id| *id != self.config.node_id).collect();
         let epoch_start_offset = self.log.log_end_offset();
+        self.lost_elections = 0;
         self.set_role(Role::Leader(Box::new(Leader {
             epoch_start_offset,
             high_watermark: None,

@@ -47,6 +47,8 @@ pub(super) struct Nominee {
     pub(super) leader: Option<LeaderAddress>,
     /// The voters when the election started, with their answers.
     pub(super) ballots: BTreeMap<i32, Option<bool>>,
+    /// Voters whose connection was refused or lost, whether or not they are asked again.
+    pub(super) unreachable: BTreeSet<i32>,
     pub(super) election_deadline: i64,
 }
 
@@ -59,10 +61,13 @@ impl Nominee {
         self.granted() > self.ballots.len() / 2
     }
 
-    /// Whether the votes that may still come are not enough.
+    /// Whether the votes that may still come are not enough. Once somebody has refused, those that cannot be reached
+    /// are not waited for; before, they may just be about to start.
     pub(super) fn has_lost(&self) -> bool {
         let refused = self.ballots.values().filter(|ballot| **ballot == Some(false)).count();
-        self.ballots.len() - refused <= self.ballots.len() / 2
+        let absent = |(id, ballot): &(&i32, &Option<bool>)| ballot.is_none() && self.unreachable.contains(id);
+        let absent = if refused > 0 { self.ballots.iter().filter(absent).count() } else { 0 };
+        self.ballots.len() - refused - absent <= self.ballots.len() / 2
     }
 }
 

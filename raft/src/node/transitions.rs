@@ -218,7 +218,12 @@ impl<L: Log> Node<L> {
         let own = self.config.node_id;
         let ballots: BTreeMap<i32, Option<bool>> =
             self.voters().ids().map(|id| (id, (id == own).then_some(true))).collect();
-        Nominee { leader, ballots, election_deadline: self.random_election_deadline() }
+        Nominee {
+            leader,
+            ballots,
+            unreachable: BTreeSet::new(),
+            election_deadline: self.random_election_deadline(),
+        }
     }
 
     pub(super) fn random_election_deadline(&mut self) -> i64 {
