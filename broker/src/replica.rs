@@ -5,5 +5,6 @@ pub(crate) mod dir_state;
 pub(crate) mod leader;
 pub(crate) mod load;
 pub(crate) mod manager;
+mod new_logs;
 pub(crate) mod partition;
 pub(crate) mod waiters;

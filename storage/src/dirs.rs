@@ -189,7 +189,8 @@ impl LogDir {
     }
 
     /// Renames the folder of a replica so that it counts as deleted (`delete`), stray (`stray`) or being moved
-    /// (`future`); the caller removes a deleted one later with [`remove_dir`]. `id` must be new.
+    /// (`future`); the caller removes a deleted one later with [`remove_dir`]. `id` must be new. The new name is durable
+    /// after [`LogDir::sync`].
     pub fn mark_dir(
         &self,
         dir: &Path,
@@ -199,7 +200,6 @@ impl LogDir {
     ) -> Result<PathBuf, DirError> {
         let to = self.path.join(marked_dir_name(partition, id, mark));
         fs::rename(dir, &to).map_err(StorageError::of("rename", dir))?;
-        durable::sync_dir(&self.path)?;
         Ok(to)
     }
 
@@ -210,7 +210,7 @@ impl LogDir {
         Ok(())
     }
 
-    /// Makes folders that were created or removed in the directory durable.
+    /// Makes folders that were created, renamed or removed in the directory durable.
     pub fn sync(&self) -> Result<(), DirError> {
         Ok(durable::sync_dir(&self.path)?)
     }

@@ -12,18 +12,16 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use metadata::delta::MetadataDelta;
-use metadata::directory::is_reserved;
 use metadata::image::{MetadataImage, resource_type};
-use metadata::local::LocalPartition;
+use metadata::local::{DroppedReplica, LocalPartition};
 use metadata::partition::PartitionRegistration;
 use parking_lot::{Mutex, RwLock};
 use protocol::{ErrorCode, StrBytes};
 use storage::dirs::{Checkpoint, write_partition_metadata};
-use storage::{AppendError, Log, LogConfig, OpenArgs, OpenError, ReadError, StorageError, TopicPartition};
+use storage::{AppendError, Log, ReadError, StorageError, TopicPartition};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use crate::clock;
 use crate::config::{SettingsSource, TopicSettings};
 use crate::fetch::session::TopicKey;
 use crate::follower::FollowOrder;
@@ -37,7 +35,7 @@ use crate::replica::partition::{Applied, IsrProposal, Partition};
 const FLUSH_QUEUE: usize = 1024;
 /// Suffix of the folder of a deleted replica, and of one that no metadata claims.
 const DELETE: &str = "delete";
-const STRAY: &str = "stray";
+pub(super) const STRAY: &str = "stray";
 
 /// The replicas of one topic on this node, by partition number; `None` where it has none.
 struct HostedTopic {
@@ -116,12 +114,12 @@ pub(crate) fn channels() -> (Outlets, Inlets) {
 
 /// All replicas of the node.
 pub(crate) struct ReplicaManager {
-    node_id: i32,
-    dirs: Vec<DirState>,
+    pub(super) node_id: i32,
+    pub(super) dirs: Vec<DirState>,
     /// Keys are names and ids of topics that exist, so that nobody can choose them to collide for long.
     by_name: DashMap<Arc<str>, Arc<HostedTopic>, foldhash::fast::RandomState>,
     by_id: DashMap<Uuid, Arc<HostedTopic>, foldhash::fast::RandomState>,
-    found: Mutex<HashMap<TopicPartition, Vec<FoundLog>>>,
+    pub(super) found: Mutex<HashMap<TopicPartition, Vec<FoundLog>>>,
     /// Replicas that should be here and could not be opened.
     unavailable: Mutex<HashSet<(Uuid, i32)>>,
     metadata: Arc<MetadataCache>,
@@ -218,17 +216,11 @@ impl ReplicaManager {
     /// Makes the replicas what the delta says. Blocks on file operations; returns leaderships that changed.
     pub(crate) fn apply(&self, delta: &MetadataDelta) -> Vec<LeadershipChange> {
         let local = delta.local_changes(self.node_id);
-        let mut changes = Vec::new();
-        for dropped in &local.deletes {
-            let partition = TopicPartition::new(&dropped.topic, dropped.partition);
-            self.unavailable.lock().remove(&(dropped.topic_id, dropped.partition));
-            changes.extend(self.drop_replica(dropped.topic_id, &partition));
-        }
-        if !local.deletes.is_empty() {
-            // A topic of the same name must not inherit offsets after a crash.
-            self.write_checkpoints();
-        }
+        let mut changes = self.drop_replicas(&local.deletes);
         let mut settings = SettingsOfTopics { source: &self.settings, image: delta.after(), last: None };
+        let is_new = |mine: &&LocalPartition| self.hosted(mine).is_none();
+        let new: Vec<_> = local.leads.iter().chain(&local.follows).filter(is_new).collect();
+        self.make_logs(&new, &mut settings);
         for mine in local.leads.iter().chain(&local.follows) {
             match self.apply_partition(mine, &mut settings) {
                 Ok(change) => {
@@ -248,6 +240,30 @@ impl ReplicaManager {
             self.reconfigure(delta);
         }
         changes
+    }
+
+    fn drop_replicas(&self, dropped: &[DroppedReplica]) -> Vec<LeadershipChange> {
+        if dropped.is_empty() {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        for dropped in dropped {
+            let partition = TopicPartition::new(&dropped.topic, dropped.partition);
+            self.unavailable.lock().remove(&(dropped.topic_id, dropped.partition));
+            changes.extend(self.drop_replica(dropped.topic_id, &partition));
+        }
+        for at in (0..self.dirs.len()).filter(|at| !self.dirs[*at].is_offline()) {
+            if let Err(error) = self.dirs[at].dir.sync() {
+                self.dir_failed(at, &error);
+            }
+        }
+        // A topic of the same name must not inherit offsets after a crash.
+        self.write_checkpoints();
+        changes
+    }
+
+    fn hosted(&self, mine: &LocalPartition) -> Option<Arc<Partition>> {
+        self.by_id.get(&mine.topic_id).and_then(|topic| topic.partition(mine.partition))
     }
 
     /// Hands every log whose settings may have changed the new ones.
@@ -275,8 +291,7 @@ impl ReplicaManager {
         mine: &LocalPartition,
         settings: &mut SettingsOfTopics<'_>,
     ) -> Result<Option<LeadershipChange>, ReplicaError> {
-        let hosted = self.by_id.get(&mine.topic_id).and_then(|topic| topic.partition(mine.partition));
-        let partition = match hosted {
+        let partition = match self.hosted(mine) {
             Some(partition) => partition,
             None => self.add_replica(mine, settings.of(&mine.topic))?,
         };
@@ -354,54 +369,6 @@ impl ReplicaManager {
         let claimed = at.map(|at| found.remove(at));
         found.into_iter().for_each(|log| self.mark_stray(name, &log));
         claimed
-    }
-
-    /// Makes a new log in the best directory that works.
-    fn create_log(
-        &self,
-        mine: &LocalPartition,
-        name: &TopicPartition,
-        config: &LogConfig,
-    ) -> Result<FoundLog, ReplicaError> {
-        let assigned = mine.state.directory(self.node_id).filter(|id| !is_reserved(*id));
-        let online = || (0..self.dirs.len()).filter(|at| !self.dirs[*at].is_offline());
-        if let Some(assigned) = assigned
-            && !online().any(|at| self.dirs[at].id == assigned)
-            && mine.state.isr.contains(&self.node_id)
-        {
-            return Err(ReplicaError::DirectoryMissing(protocol::base64_id(assigned)));
-        }
-        loop {
-            let least_used = || online().min_by_key(|at| self.dirs[*at].replicas());
-            let log_dir = online().find(|at| assigned == Some(self.dirs[*at].id)).or_else(least_used);
-            let log_dir = log_dir.ok_or(ReplicaError::NoDirectory)?;
-            match self.create_log_in(log_dir, mine.topic_id, name, config) {
-                Ok(log) => {
-                    let topic_id = Some(mine.topic_id);
-                    return Ok(FoundLog { topic_id, log_dir, log, high_watermark: 0 });
-                }
-                Err(error @ ReplicaError::Open(OpenError::NotALog { .. })) => return Err(error),
-                Err(error) => self.dir_failed(log_dir, &error),
-            }
-        }
-    }
-
-    fn create_log_in(
-        &self,
-        log_dir: usize,
-        topic_id: Uuid,
-        name: &TopicPartition,
-        config: &LogConfig,
-    ) -> Result<Log, ReplicaError> {
-        let dir = &self.dirs[log_dir].dir;
-        let path = dir.partition_path(name);
-        if path.exists() {
-            // The folder of an older topic of the same name, whose deletion was cut short.
-            dir.mark_dir(&path, name, random_uuid(), STRAY)?;
-        }
-        let (log, _) = Log::open(&path, config.clone(), OpenArgs::new_log(clock::now_ms()))?;
-        write_partition_metadata(&path, topic_id)?;
-        Ok(log)
     }
 
     fn insert(&self, partition: &Arc<Partition>) {
@@ -575,14 +542,14 @@ impl HostedTopic {
 }
 
 /// Computes the settings of a topic once for all its partitions that follow each other.
-struct SettingsOfTopics<'a> {
+pub(super) struct SettingsOfTopics<'a> {
     source: &'a SettingsSource,
     image: &'a MetadataImage,
     last: Option<(StrBytes, Arc<TopicSettings>)>,
 }
 
 impl SettingsOfTopics<'_> {
-    fn of(&mut self, topic: &StrBytes) -> Arc<TopicSettings> {
+    pub(super) fn of(&mut self, topic: &StrBytes) -> Arc<TopicSettings> {
         match &self.last {
             Some((name, settings)) if name == topic => settings.clone(),
             _ => {
@@ -612,7 +579,7 @@ pub(crate) enum ReplicaError {
 }
 
 /// A random id for a renamed folder.
-fn random_uuid() -> Uuid {
+pub(super) fn random_uuid() -> Uuid {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system has a random source");
     uuid::Builder::from_random_bytes(bytes).into_uuid()
