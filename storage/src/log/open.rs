@@ -1,6 +1,6 @@
 //! Opening a log: what is there, what of it is good, where it starts and ends.
 //!
-//! After a clean stop nothing but headers near the end is read. Without one, every segment from the one with the
+//! After a clean stop nothing but headers near the end of the last two segments is read. Without one, every segment from the one with the
 //! recovery point on is checked ([`super::recovery`]).
 
 use std::fs;
@@ -95,6 +95,12 @@ impl Log {
     }
 }
 
+/// Checks a segment as if none came after it.
+fn check_all(segment: &Segment) -> Result<Checked, StorageError> {
+    let bounds = Bounds { base_offset: segment.base_offset(), limit: i64::MAX };
+    recovery::check(&*segment.file()?, bounds).map_err(StorageError::of("read", segment.path(FileKind::Log)))
+}
+
 /// A log on the way to being open.
 struct Opening {
     dir: Arc<Path>,
@@ -109,18 +115,22 @@ struct Opening {
 impl Opening {
     /// Finds the log end, checking what has to be checked.
     fn find_end(&mut self, epochs: &mut Vec<(i32, i64)>) -> Result<i64, OpenError> {
+        let joined = self.drop_false_ends()?;
         let Some(active) = self.segments.last_mut() else { return Ok(self.args.log_start_offset) };
         if self.args.clean_shutdown
+            && joined
             && let Some(next_offset) = active.next_offset()?
         {
             return Ok(next_offset);
         }
+        let newest = self.segments.len() - 1;
         let first = if self.args.clean_shutdown {
-            self.segments.len() - 1
+            newest
         } else {
             let point = self.args.recovery_point;
             self.segments.partition_point(|segment| segment.base_offset() <= point).saturating_sub(1)
         };
+        let first = if joined { first } else { first.min(newest - 1) };
         let mut next_offset = self.segments[first].base_offset();
         self.scanned_from = Some(next_offset);
         let mut at = first;
@@ -129,6 +139,38 @@ impl Opening {
             at += 1;
         }
         Ok(next_offset)
+    }
+
+    /// Whether the last segment begins where the one before it ends or above; false also if that end cannot be told.
+    ///
+    /// Kafka believes the mark of a clean stop, and the name of a file. A file that is not of this log would then hide
+    /// all from its base offset on, and new records would get offsets that are taken. So a last segment without a
+    /// single good batch goes, if what the one before it holds has no fault and no gap.
+    fn drop_false_ends(&mut self) -> Result<bool, OpenError> {
+        loop {
+            let [.., before, last] = &mut self.segments[..] else { return Ok(true) };
+            let next_offset = before.next_offset()?;
+            before.release()?;
+            match next_offset {
+                Some(next_offset) if next_offset > last.base_offset() => {}
+                found => return Ok(found.is_some()),
+            }
+            let (path, file) = (last.path(FileKind::Log), last.file()?);
+            let beside = check_all(last)?;
+            let whole = check_all(before)?;
+            before.release()?;
+            let is_false = beside.next_offset == last.base_offset();
+            let is_sound = whole.damage.is_empty() && !whole.has_gap;
+            if self.args.durable_end.is_some() || !is_false || !is_sound {
+                return Ok(false);
+            }
+            tracing::error!(log = %path.display(), "a segment without records begins below the log's end, and goes");
+            if !beside.damage.is_empty() {
+                let quarantined = recovery::quarantine(&path, &file, &beside)?;
+                self.report_damage(&path, quarantined);
+            }
+            self.drop_segments_after(self.segments.len() - 2)?;
+        }
     }
 
     /// Refuses a log that ended later than it does now.
@@ -223,7 +265,8 @@ impl Opening {
         self.report.quarantined.extend(quarantined);
     }
 
-    /// The segments after a torn one are empty: they were begun, but nothing in them got to the disk.
+    /// The segments after a torn one are empty: they were begun, but nothing in them got to the disk. A false one holds
+    /// nothing that is not kept aside.
     fn drop_segments_after(&mut self, at: usize) -> Result<(), StorageError> {
         for segment in self.segments.drain(at + 1..) {
             for path in segment.doom()? {

@@ -158,7 +158,8 @@ pub(super) fn quarantine(
 
 fn write_ranges(to: &Path, from: &SegmentFile, ranges: &[Range<u64>]) -> Result<(), StorageError> {
     let mut out = File::create(to).map_err(StorageError::of("create", to))?;
-    let mut buffer = vec![0; COPY_CHUNK];
+    let longest = ranges.iter().map(|range| range.end - range.start).max().unwrap_or(0);
+    let mut buffer = vec![0; longest.min(COPY_CHUNK as u64) as usize];
     for range in ranges {
         let mut at = range.start;
         while at < range.end {

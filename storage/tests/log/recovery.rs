@@ -308,6 +308,58 @@ fn missing_files_are_made_anew_and_strays_removed() {
     assert!(fs::metadata(dir.join(FileKind::Index.name(0))).unwrap().len() > 0);
 }
 
+/// A file with a segment's name that begins below the log's end, after a clean stop and after a crash.
+#[test]
+fn a_last_segment_that_is_not_of_this_log_hides_nothing() {
+    for (clean_shutdown, content) in
+        [(true, vec![]), (true, vec![0xee; 700]), (false, vec![]), (false, vec![0xee; 700])]
+    {
+        let temp = super::temp_dir();
+        let dir = temp.path().join("t-0");
+        let whole = LogConfig { segment_bytes: 1 << 20, ..config() };
+        let (mut log, _) = open(&dir, &whole, OpenArgs::new_log(NOW));
+        for _ in 0..27 {
+            append(&mut log, 2, 90);
+        }
+        let all = read_all(&log, 0, 1 << 20);
+        log.set_high_watermark(54);
+        log.close().unwrap();
+        drop(log);
+        fs::write(dir.join(FileKind::Log.name(20)), &content).unwrap();
+        let args = OpenArgs { clean_shutdown, high_watermark: 54, ..OpenArgs::new_log(NOW) };
+        let (mut log, report) = open(&dir, &whole, args);
+        assert_eq!((log.log_end_offset(), log.high_watermark()), (54, 54), "{clean_shutdown}");
+        assert_eq!(report.quarantined.len(), usize::from(!content.is_empty()));
+        assert!(report.quarantined.iter().all(|q| fs::read(&q.file).unwrap() == content));
+        assert!(!report.proved_loss);
+        assert_eq!(append(&mut log, 2, 90).first_offset, 54);
+        assert!(read_all(&log, 0, 1000).starts_with(&all));
+        assert_eq!(segments(&dir).len(), 1);
+    }
+}
+
+/// The last segment is this log's; what the one before it says to hold of its offsets is not.
+#[test]
+fn segments_that_overlap_are_not_believed_after_a_clean_stop() {
+    let temp = super::temp_dir();
+    let (dir, all, size) = written(temp.path());
+    let (mut log, _) = crashed(&dir, 0);
+    log.set_high_watermark(54);
+    log.close().unwrap();
+    drop(log);
+    let sealed = segments(&dir).into_iter().rev().nth(1).unwrap();
+    let mut bytes = fs::read(&sealed).unwrap();
+    let last = bytes.len() - size;
+    protocol::batch::patch_base_offset(&mut bytes[last..], 53);
+    fs::write(&sealed, &bytes).unwrap();
+    let (mut log, report) = open(&dir, &config(), OpenArgs { high_watermark: 54, ..OpenArgs::new_log(NOW) });
+    assert_eq!(log.log_end_offset(), 54);
+    assert_eq!(report.quarantined.len(), 1);
+    assert_eq!(append(&mut log, 2, 90).first_offset, 54);
+    let read = read_all(&log, 0, 1000);
+    assert_eq!(read.len(), all.len(), "one batch less, one more");
+}
+
 #[test]
 fn offsets_end_before_they_cannot_be_counted() {
     let temp = super::temp_dir();
