@@ -5,6 +5,7 @@
 //! records).
 //! This is the only crate that names `kafka-protocol`; the others use its messages through [`messages`].
 
+mod each_request;
 #[macro_use]
 mod message;
 
