@@ -14,6 +14,7 @@ pub(crate) mod fetch;
 pub(crate) mod fetch_snapshot;
 #[cfg(test)]
 mod golden;
+mod quorum_epoch;
 pub(crate) mod raft;
 pub(crate) mod raft_voters;
 pub(crate) mod vote;

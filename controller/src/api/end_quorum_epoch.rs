@@ -2,42 +2,18 @@
 //!
 //! - v1: directory ids and the leader's endpoints (KIP-853).
 
-use bytes::Bytes;
-use protocol::ErrorCode;
 use protocol::messages::end_quorum_epoch_request::{
     LeaderEndpoint, PartitionData as AskedPartition, ReplicaInfo, TopicData as AskedTopic,
 };
 use protocol::messages::end_quorum_epoch_response::{NodeEndpoint, PartitionData, TopicData};
 use protocol::messages::{BrokerId, EndQuorumEpochRequest, EndQuorumEpochResponse};
-use protocol::request::RequestHeader;
 use raft::ReplicaKey;
-use raft::message::{self, Request, Response};
+use raft::message;
 
-use super::raft::{
-    ask, cluster_id, current_leader, endpoints, leader_id, listeners, node_endpoints, only_partition, text,
-    topic_name,
-};
-use super::{decode, encode};
-use crate::handle::{Answer, ControllerHandle, InvalidRequest};
+use super::quorum_epoch::quorum_epoch;
+use super::raft::{cluster_id, endpoints, listeners, only_partition, text, topic_name};
 
-pub(super) async fn answer(
-    controller: &ControllerHandle,
-    listener: &str,
-    header: &RequestHeader,
-    body: Bytes,
-) -> Result<Answer, InvalidRequest> {
-    let version = header.api_version;
-    let refuse =
-        |code: ErrorCode| encode(header, &EndQuorumEpochResponse::default().with_error_code(code.code()));
-    let Some(asked) = read_request(version, &decode(header, body)?) else {
-        return refuse(ErrorCode::INVALID_REQUEST);
-    };
-    match ask(controller, listener, Request::EndQuorumEpoch(asked)).await {
-        Ok(Response::EndQuorumEpoch(answer)) => encode(header, &response(version, &answer)),
-        Ok(_) => refuse(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refuse(code),
-    }
-}
+quorum_epoch!(EndQuorumEpoch, EndQuorumEpochResponse);
 
 pub(super) fn read_request(
     version: i16,
@@ -64,23 +40,6 @@ pub(super) fn read_request(
     })
 }
 
-pub(super) fn response(version: i16, answer: &message::QuorumEpochResponse) -> EndQuorumEpochResponse {
-    if answer.top_level_error.is_error() {
-        return EndQuorumEpochResponse::default().with_error_code(answer.top_level_error.code());
-    }
-    let partition = PartitionData::default()
-        .with_error_code(answer.error.code())
-        .with_leader_id(leader_id(&answer.leader))
-        .with_leader_epoch(answer.leader.epoch);
-    let topic = TopicData::default().with_topic_name(topic_name()).with_partitions(vec![partition]);
-    EndQuorumEpochResponse::default().with_topics(vec![topic]).with_node_endpoints(node_endpoints!(
-        NodeEndpoint,
-        &answer.leader,
-        1,
-        version
-    ))
-}
-
 /// The request as this node sends it.
 pub(crate) fn request(version: i16, asked: &message::EndQuorumEpochRequest) -> EndQuorumEpochRequest {
     let mut partition = AskedPartition::default()
@@ -102,20 +61,4 @@ pub(crate) fn request(version: i16, asked: &message::EndQuorumEpochRequest) -> E
     request.with_topics(vec![
         AskedTopic::default().with_topic_name(topic_name()).with_partitions(vec![partition]),
     ])
-}
-
-/// What an answer says; nothing if it is not about the metadata partition.
-pub(crate) fn read_response(
-    listener: &str,
-    answer: &EndQuorumEpochResponse,
-) -> Option<message::QuorumEpochResponse> {
-    let top_level_error = ErrorCode(answer.error_code);
-    if top_level_error.is_error() {
-        let leader = message::CurrentLeader::default();
-        return Some(message::QuorumEpochResponse { top_level_error, error: ErrorCode::NONE, leader });
-    }
-    let partition = only_partition!(answer, topic_name, partition_index)?;
-    let leader =
-        current_leader!(listener, partition.leader_id, partition.leader_epoch, answer.node_endpoints);
-    Some(message::QuorumEpochResponse { top_level_error, error: ErrorCode(partition.error_code), leader })
 }
