@@ -17,9 +17,6 @@ use crate::auto_topics;
 use crate::context::Context;
 use crate::metadata_cache::is_internal;
 
-/// Partitions in one answer at most: `max.request.partition.size.limit`.
-const MAX_PARTITIONS: i32 = 2000;
-
 /// Answers one page.
 pub(crate) async fn handle(
     ctx: Arc<Context>,
@@ -41,7 +38,8 @@ pub(crate) async fn handle(
         Some(cursor) => (Some(cursor.topic_name.0.clone()), cursor.partition_index.max(0)),
         None => (None, 0),
     };
-    let mut left = request.response_partition_limit.clamp(1, MAX_PARTITIONS);
+    let limit = ctx.settings().max_request_partition_size_limit.max(1);
+    let mut left = request.response_partition_limit.clamp(1, limit);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
         if from_topic.as_ref().is_some_and(|from| name < *from) {

@@ -280,6 +280,8 @@ typed! {
         request_timeout_ms: i32 = "request.timeout.ms",
         /// Largest answer to a fetch:
         fetch_max_bytes: i32 = "fetch.max.bytes",
+        /// Partitions in an answer to DescribeTopicPartitions:
+        max_request_partition_size_limit: i32 = "max.request.partition.size.limit",
         /// Incremental fetch sessions kept:
         max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots",
         /// Period of writing high watermarks:

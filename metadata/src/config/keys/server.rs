@@ -36,7 +36,7 @@ pub(super) const KEYS: &[ConfigDef] = &[
     int("max.connections.per.ip").or("2147483647").at_least(0).cluster_wide().used(),
     string("max.connections.per.ip.overrides").or("").cluster_wide().used(),
     int("max.incremental.fetch.session.cache.slots").or("1000").at_least(0).used(),
-    int("max.request.partition.size.limit").or("2000").at_least(1),
+    int("max.request.partition.size.limit").or("2000").at_least(1).used(),
     string("metadata.log.dir").used(),
     long("metadata.log.max.record.bytes.between.snapshots").or("20971520").at_least(1).used(),
     long("metadata.log.max.snapshot.interval.ms").or("3600000").at_least(0).used(),
