@@ -72,16 +72,8 @@ impl Kind {
         Kind::MetadataTail,
     ];
 
-    /// What may happen to the end of a log.
-    const TAIL: [Kind; 7] = [
-        Kind::CutTail,
-        Kind::FlipTail,
-        Kind::ZeroTail,
-        Kind::AppendRandom,
-        Kind::AppendZeros,
-        Kind::AppendPart,
-        Kind::AppendOld,
-    ];
+    /// What may happen to the end of a log: those before [`Kind::Index`].
+    const TAIL: &'static [Kind] = Kind::ALL.split_at(Kind::Index as usize).0;
 }
 
 /// What was done.

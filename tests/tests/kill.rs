@@ -4,8 +4,8 @@
 //! Producers of all sorts (idempotent ones with five batches in flight, resent after each kill with the same sequence
 //! numbers; plain ones; compressed ones), one client that creates and deletes topics, one that commits offsets.
 //!
-//! `MINIKAFKA_KILL_ROUNDS`: how many rounds, of which every fifth does damage; unset: a short run with each kind of
-//! damage once. `MINIKAFKA_KILL_FIRST`: number of the first round. `MINIKAFKA_SEED` repeats the choices of a run; a
+//! `MINIKAFKA_KILL_ROUNDS`: how many rounds, of which every fifth does damage, or one in `MINIKAFKA_KILL_DAMAGE_EVERY`;
+//! unset: a short run with each kind of damage once. `MINIKAFKA_KILL_FIRST`: number of the first round. `MINIKAFKA_SEED` repeats the choices of a run; a
 //! round's depend on the seed and its number only.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const PRODUCERS: [(bool, Option<Codec>); 5] = [
     (false, None),
     (false, Some(Codec::Snappy)),
 ];
-/// Of a long run, every so many rounds do damage.
+/// Of a long run, one in so many rounds does damage unless told otherwise.
 const DAMAGE_EVERY: u64 = 5;
 /// Every so many rounds compare everything.
 const WHOLE_EVERY: u64 = 20;
@@ -56,9 +56,10 @@ fn kill_under_load() {
         None => run.each_damage(),
         Some(rounds) => {
             let first = number("MINIKAFKA_KILL_FIRST").unwrap_or(0);
+            let every = number("MINIKAFKA_KILL_DAMAGE_EVERY").unwrap_or(DAMAGE_EVERY).max(1);
             for round in first..rounds {
                 let mut choices = run.choices(round);
-                let kind = (round % DAMAGE_EVERY == DAMAGE_EVERY - 1)
+                let kind = (round % every == every - 1)
                     .then(|| Kind::ALL[choices.between(0, Kind::ALL.len() as u64) as usize]);
                 run.round(round, kind, round % WHOLE_EVERY == 0 || round + 1 == rounds);
             }

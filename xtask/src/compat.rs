@@ -28,7 +28,8 @@ pub(crate) fn run(shell: &Shell, options: &[&str]) -> Result<(), Failed> {
     let wants = |suite: &str| suites.is_empty() || suites.contains(&suite);
     setup::run(shell)?;
     if wants("kafka-python") || wants("aiokafka") || wants("confluent") {
-        python(shell)?;
+        let dir = folder(shell, "python");
+        setup::virtual_environment(shell, &dir, "tests/compat/python-requirements.txt")?;
     }
     if wants("kafka-python") {
         kafka_python(shell)?;
@@ -48,18 +49,6 @@ pub(crate) fn run(shell: &Shell, options: &[&str]) -> Result<(), Failed> {
 
 fn folder(shell: &Shell, name: &str) -> PathBuf {
     shell.setup_dir().join("compat").join(name)
-}
-
-fn python(shell: &Shell) -> Result<(), Failed> {
-    let dir = folder(shell, "python");
-    let requirements = shell.root().join("tests/compat/python-requirements.txt");
-    unless_stamped(&dir, &[&requirements], "", || {
-        let (dir, requirements) = (dir.display().to_string(), requirements.display().to_string());
-        shell.run("python3", &["-m", "venv", &dir])?;
-        let python = format!("{dir}/bin/python");
-        shell
-            .run(&python, &["-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", &requirements])
-    })
 }
 
 /// Its source package holds its tests.

@@ -21,8 +21,8 @@ cargo xtask compat [--suite NAME] [--write]
                                       test suites of other projects; --write renews the table of results
 cargo xtask fuzz [--target T] [--seconds N]   libFuzzer over the targets of fuzz/, 60 s each unless told otherwise
 cargo xtask fuzz --merge [--target T]  the smallest inputs that reach everything, into fuzz/corpus
-cargo xtask soak kill [--rounds N] [--first-round M]
-                                      kill -9 under load and damage to files, rounds M to N (0 to 1000)
+cargo xtask soak kill [--rounds N] [--first-round M] [--damage-every K]
+                                      kill -9 under load, rounds M to N (0 to 1000); damage to files in one of K (5)
 cargo xtask bench [WHAT] [OPTIONS]    speed beside the floor and Apache Kafka: `cargo xtask bench --help`
 cargo xtask profile CELL [OPTIONS]    a flame graph of the node under a cell of the benchmark";
 
@@ -40,9 +40,10 @@ fn main() -> ExitCode {
             Some(options) => fuzz::run(&shell, &options),
             None => return usage(),
         },
-        ["soak", "kill"] => soak_kill(&shell, "1000", "0"),
-        ["soak", "kill", "--rounds", rounds] => soak_kill(&shell, rounds, "0"),
-        ["soak", "kill", "--rounds", rounds, "--first-round", first] => soak_kill(&shell, rounds, first),
+        ["soak", "kill", options @ ..] => match soak_options(options) {
+            Some(env) => soak_kill(&shell, &env),
+            None => return usage(),
+        },
         ["bench", words @ ..] => bench(&shell, words),
         ["profile", words @ ..] => profile(&shell, words),
         _ => return usage(),
@@ -91,12 +92,28 @@ fn test(shell: &Shell) -> Result<(), Failed> {
     shell.run("cargo", &["test", "--workspace", "--no-fail-fast"])
 }
 
+/// The options of a soak as the environment of its test.
+fn soak_options<'a>(words: &[&'a str]) -> Option<Vec<(&'static str, &'a str)>> {
+    let mut env = vec![("MINIKAFKA_KILL_ROUNDS", "1000")];
+    for pair in words.chunks(2) {
+        let [option, value] = *pair else { return None };
+        value.parse::<u32>().ok()?;
+        let name = match option {
+            "--rounds" => "MINIKAFKA_KILL_ROUNDS",
+            "--first-round" => "MINIKAFKA_KILL_FIRST",
+            "--damage-every" => "MINIKAFKA_KILL_DAMAGE_EVERY",
+            _ => return None,
+        };
+        env.push((name, value));
+    }
+    Some(env)
+}
+
 /// The rounds are independent of each other but for the data, so that a run can be taken up at any of them.
-fn soak_kill(shell: &Shell, rounds: &str, first: &str) -> Result<(), Failed> {
+fn soak_kill(shell: &Shell, env: &[(&str, &str)]) -> Result<(), Failed> {
     shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
     let test = ["test", "-p", "minikafka-tests", "--test", "kill", "--", "--nocapture"];
-    let env = [("MINIKAFKA_KILL_ROUNDS", rounds), ("MINIKAFKA_KILL_FIRST", first)];
-    shell.run_with(&env, "cargo", &test)
+    shell.run_with(env, "cargo", &test)
 }
 
 /// Builds the node and the benchmark and hands over to it.

@@ -79,9 +79,13 @@ fn debian(shell: &Shell) -> Result<(), Failed> {
 }
 
 fn python(shell: &Shell) -> Result<(), Failed> {
-    let dir = shell.setup_dir().join("python");
-    let requirements = shell.root().join("tests/clients/python/requirements.txt");
-    unless_stamped(&dir, &[&requirements], "", || {
+    virtual_environment(shell, &shell.setup_dir().join("python"), "tests/clients/python/requirements.txt")
+}
+
+/// A Python of its own in `dir`, with what the file `requirements` of the repository names.
+pub(crate) fn virtual_environment(shell: &Shell, dir: &Path, requirements: &str) -> Result<(), Failed> {
+    let requirements = shell.root().join(requirements);
+    unless_stamped(dir, &[&requirements], "", || {
         let (dir, requirements) = (dir.display().to_string(), requirements.display().to_string());
         shell.run("python3", &["-m", "venv", &dir])?;
         let python = format!("{dir}/bin/python");
