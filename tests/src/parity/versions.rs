@@ -6,8 +6,8 @@ use super::session::{CONTROLLER, Session, s};
 
 /// The APIs that are compared: those of a broker's clients that our node serves.
 const COMPARED: &[i16] = &[
-    0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 43, 44, 47, 55,
-    57, 60, 61, 64, 75,
+    0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 34, 35, 37, 42, 43, 44, 47,
+    48, 49, 50, 51, 55, 57, 60, 61, 64, 75,
 ];
 
 pub(super) fn script(session: &mut Session) {
