@@ -104,7 +104,6 @@ fn settle(proposal: &IsrProposal, answer: &PartitionAnswer) -> bool {
             let committed = CommittedIsr {
                 isr: answer.isr.iter().map(|id| id.0).collect(),
                 partition_epoch: answer.partition_epoch,
-                recovery: LeaderRecoveryState::from_code(answer.leader_recovery_state).unwrap_or_default(),
             };
             partition.isr_answered(epoch, Some(committed));
             true
@@ -140,7 +139,8 @@ fn request(node_id: i32, epoch_of_broker: i64, batch: &[IsrProposal]) -> AlterPa
             .with_partition_index(proposal.partition.name.partition)
             .with_leader_epoch(proposal.leader_epoch)
             .with_new_isr_with_epochs(isr.collect())
-            .with_leader_recovery_state(proposal.recovery.code())
+            // As in Kafka: a leader chosen outside the ISR has nothing to recover, and says so with its first change.
+            .with_leader_recovery_state(LeaderRecoveryState::Recovered.code())
             .with_partition_epoch(proposal.partition_epoch);
         topics.entry(proposal.partition.topic_id).or_default().push(data);
     }

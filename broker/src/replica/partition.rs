@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use metadata::partition::{LeaderRecoveryState, PartitionRegistration};
+use metadata::partition::PartitionRegistration;
 use parking_lot::{Mutex, MutexGuard};
 use protocol::ErrorCode;
 use storage::{
@@ -48,7 +48,6 @@ pub(crate) struct PartitionState {
     pub(crate) leader_epoch: i32,
     pub(crate) partition_epoch: i32,
     pub(crate) isr: Vec<i32>,
-    pub(crate) recovery: LeaderRecoveryState,
     pub(crate) replicas: Vec<i32>,
     pub(crate) settings: Arc<TopicSettings>,
     /// When the log was synced last, for `flush.ms`.
@@ -128,7 +127,6 @@ impl Partition {
                 leader_epoch: -1,
                 partition_epoch: -1,
                 isr: Vec::new(),
-                recovery: LeaderRecoveryState::Recovered,
                 replicas: Vec::new(),
                 settings,
                 flushed_at_ms: crate::clock::now_ms(),
@@ -209,7 +207,6 @@ impl Partition {
         let new_epoch = registration.leader_epoch != state.leader_epoch;
         state.leader_epoch = registration.leader_epoch;
         state.leader = registration.leader;
-        state.recovery = registration.leader_recovery_state;
         let applied = if registration.leader == self.node_id {
             self.lead(state, new_epoch, is_news)?
         } else {

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use metadata::partition::LeaderRecoveryState;
 use protocol::ErrorCode;
 
 use super::{Partition, PartitionState, Role};
@@ -16,7 +15,6 @@ pub(crate) struct IsrProposal {
     pub(crate) partition: Arc<Partition>,
     pub(crate) leader_epoch: i32,
     pub(crate) partition_epoch: i32,
-    pub(crate) recovery: LeaderRecoveryState,
     /// Replica and the epoch of its broker, -1 where it is not known.
     pub(crate) isr: Vec<(i32, i64)>,
 }
@@ -35,7 +33,6 @@ impl IsrProposal {
 pub(crate) struct CommittedIsr {
     pub(crate) isr: Vec<i32>,
     pub(crate) partition_epoch: i32,
-    pub(crate) recovery: LeaderRecoveryState,
 }
 
 impl Partition {
@@ -82,7 +79,6 @@ impl Partition {
             partition: self.clone(),
             leader_epoch: state.leader_epoch,
             partition_epoch: state.partition_epoch,
-            recovery: state.recovery,
             isr: isr.into_iter().map(|id| (id, epoch(id))).collect(),
         }
     }
@@ -101,7 +97,6 @@ impl Partition {
                 leadership.settle();
                 state.isr = committed.isr;
                 state.partition_epoch = committed.partition_epoch;
-                state.recovery = committed.recovery;
                 self.commit_what_can_be(state);
             }
             None => leadership.settle(),
