@@ -113,6 +113,29 @@ impl Drop for Tools {
     }
 }
 
+/// Runs a tool that may not end by itself in a JVM of its own, until it prints a line that is so; gives its last lines.
+///
+/// # Errors
+/// What it printed instead.
+pub fn run_alone(
+    class: &str,
+    arguments: &[&str],
+    limit: Duration,
+    mut is_so: impl FnMut(&str) -> bool,
+) -> Result<String, String> {
+    let words = crate::node::java(setup::KAFKA);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).arg(class).args(arguments).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("java starts");
+    let output = Output::default();
+    output.follow(child.stdout.take().expect("stdout is piped"));
+    output.follow(child.stderr.take().expect("stderr is piped"));
+    let seen = output.wait(0, limit, |line| is_so(line).then_some(()));
+    let _ = child.kill();
+    let _ = child.wait();
+    seen.map(|_| output.tail())
+}
+
 /// The first line of a dump that says that something is wrong.
 fn complaint(extension: &str, text: &str) -> Option<String> {
     let wrong = [

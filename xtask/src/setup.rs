@@ -31,6 +31,7 @@ const KAFKA: &[(&str, &[&str], &[&str])] = &[
         &[
             "org.apache.kafka:kafka_2.13:4.1.2",
             "org.apache.kafka:kafka-tools:4.1.2",
+            "org.apache.kafka:kafka-shell:4.1.2",
             "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",
             "org.apache.logging.log4j:log4j-core:2.24.3",
         ],
