@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use protocol::ErrorCode;
 use protocol::StrBytes;
-use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use protocol::messages::metadata_request::MetadataRequestTopic;
-use protocol::messages::{CreateTopicsRequest, DescribeQuorumRequest, MetadataRequest, MetadataResponse};
+use protocol::messages::{
+    BrokerId, CreateTopicsRequest, DescribeQuorumRequest, MetadataRequest, MetadataResponse,
+};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -306,6 +308,22 @@ pub fn create_topic(
         .with_name(name(topic))
         .with_num_partitions(partitions)
         .with_replication_factor(replication);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+    Ok(ErrorCode(wire.call(7, &request)?.topics[0].error_code))
+}
+
+/// CreateTopics of one topic with the replicas of each partition, the preferred leader first: the topic's error.
+pub fn create_assigned(wire: &mut Wire, topic: &str, replicas: &[&[usize]]) -> std::io::Result<ErrorCode> {
+    let assigned = (0..).zip(replicas).map(|(index, replicas)| {
+        CreatableReplicaAssignment::default()
+            .with_partition_index(index)
+            .with_broker_ids(replicas.iter().map(|id| BrokerId(*id as i32)).collect())
+    });
+    let topic = CreatableTopic::default()
+        .with_name(name(topic))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+        .with_assignments(assigned.collect());
     let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
     Ok(ErrorCode(wire.call(7, &request)?.topics[0].error_code))
 }
