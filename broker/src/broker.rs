@@ -37,6 +37,7 @@ use crate::replica::load::load_logs;
 use crate::replica::manager::{Inlets, ReplicaManager, channels};
 use crate::replica::partition::Partition;
 use crate::server::BrokerService;
+use crate::throttle::Throttles;
 
 /// How long a stopping broker waits for the controller to release it, and for its tasks to end.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -220,6 +221,7 @@ fn context(
             usize::try_from(settings.max_incremental_fetch_session_cache_slots).unwrap_or(0),
             (config.memory.limit() / SESSION_PARTITION_SHARE).max(MIN_SESSION_PARTITIONS),
         ),
+        throttles: Throttles::new(&settings),
         settings: ArcSwap::from_pointee(settings),
         heavy: Heavy::new(bounds.memory.clone()),
         bounds,

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::bounds::Capacity;
 use crate::group::GroupConfig;
+use crate::throttle::ThrottledReplicas;
 
 /// A listener of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,10 @@ pub(crate) struct TopicSettings {
     pub(crate) log: LogConfig,
     /// `replica.lag.time.max.ms`: how long a follower may lag before it leaves the ISR.
     pub(crate) replica_lag_max_ms: i64,
+    /// Followers that this broker sends to at a bounded rate.
+    pub(crate) leader_throttled: ThrottledReplicas,
+    /// Replicas of this broker that fetch at a bounded rate.
+    pub(crate) follower_throttled: ThrottledReplicas,
 }
 
 /// Computes settings from the image and the properties of the node.
@@ -117,7 +122,13 @@ impl SettingsSource {
 impl TopicSettings {
     fn new(topic: TopicConfig, broker: &BrokerSettings) -> Self {
         let log = log_config(&topic, broker);
-        Self { topic, log, replica_lag_max_ms: broker.replica_lag_time_max_ms }
+        Self {
+            log,
+            replica_lag_max_ms: broker.replica_lag_time_max_ms,
+            leader_throttled: ThrottledReplicas::parse(&topic.leader_replication_throttled_replicas),
+            follower_throttled: ThrottledReplicas::parse(&topic.follower_replication_throttled_replicas),
+            topic,
+        }
     }
 
     /// How batches of clients are checked and stored.

@@ -7,6 +7,7 @@ use metadata::image::{MetadataImage, TopicImage};
 use metadata::partition::PartitionRegistration;
 use uuid::Uuid;
 
+use crate::clock;
 use crate::config::{BrokerConfig, BrokerSettings, SettingsSource};
 use crate::controller_channel::ControllerChannel;
 use crate::fetch::read::ReadResult;
@@ -18,6 +19,7 @@ use crate::metadata_cache::{LeaderHint, MetadataCache};
 use crate::metrics::{Flow, Metrics, codes};
 use crate::producer_ids::ProducerIds;
 use crate::replica::manager::ReplicaManager;
+use crate::throttle::Throttles;
 
 /// The parts of a running broker.
 pub(crate) struct Context {
@@ -38,6 +40,7 @@ pub(crate) struct Context {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) throttles: Throttles,
 }
 
 /// A node as answers name it.
@@ -68,6 +71,9 @@ impl AnswerContext for Context {
     }
 
     fn fetched(&self, result: &ReadResult) {
+        if result.is_throttled && result.len() > 0 {
+            self.throttles.leader.record(result.len(), clock::now_ms());
+        }
         if !self.metrics.is_watched() {
             return;
         }

@@ -160,6 +160,7 @@ pub fn encode_fetch(
             log_start: partition.log_start_offset,
             diverging: partition.diverging,
             to_follower: false,
+            is_throttled: false,
             preferred: None,
             aborted: partition.aborted.as_ref().map(|all| all.iter().map(aborted).collect()),
             slice: partition.records.clone(),

@@ -35,6 +35,7 @@ mod probe;
 mod producer_ids;
 mod replica;
 mod server;
+mod throttle;
 mod wire;
 
 pub use applier::MetadataSource;

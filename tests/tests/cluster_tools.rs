@@ -113,7 +113,7 @@ fn strings(list: [&str; 3]) -> [String; 3] {
 fn topics_reassignments_and_elections() {
     let mut b = Bench::start(&[("auto.leader.rebalance.enable", "false")]);
     b.run(TOPICS, "--create --topic moved --replica-assignment 1:2,2:3,3:1");
-    b.fill("moved", 3000);
+    b.fill("moved", 12_000);
     let sorted = |mut all: Vec<[String; 3]>| {
         all.iter_mut().for_each(|row| {
             let mut ids: Vec<&str> = row[2].split(',').collect();
@@ -185,6 +185,26 @@ fn reassign(b: &mut Bench, sorted: &dyn Fn(Vec<[String; 3]>) -> Vec<[String; 3]>
     });
     has(&b.run(REASSIGN, "--list"), &["No partition reassignments found."]);
 
+    // A move that is throttled to a standstill, until it is taken back.
+    let plan = b.file("back", &json!({"version": 1, "partitions": [to(0, &[1, 3])]}));
+    let words = format!("--execute --throttle 1 --reassignment-json-file {}", plan.display());
+    has(&b.run(REASSIGN, &words), &["Successfully started partition reassignment for moved-0"]);
+    has(&b.run(REASSIGN, "--list"), &["moved-0: replicas: 1,3,2. adding: 1. removing: 2."]);
+    b.until(TOPICS, "--describe --topic moved", |text| {
+        text.contains("Adding Replicas: 1\tRemoving Replicas: 2")
+    });
+    let described = b.run(CONFIGS, "--describe --entity-type topics --entity-name moved");
+    has(
+        &described,
+        &["leader.replication.throttled.replicas=0:", "follower.replication.throttled.replicas=0:1"],
+    );
+    let words = format!("--verify --preserve-throttles --reassignment-json-file {}", plan.display());
+    has(&b.run(REASSIGN, &words), &["Reassignment of partition moved-0 is still in progress."]);
+    let words = format!("--cancel --reassignment-json-file {}", plan.display());
+    has(&b.run(REASSIGN, &words), &["Successfully cancelled partition reassignment for: moved-0"]);
+    has(&b.run(REASSIGN, "--list"), &["No partition reassignments found."]);
+    let described = b.run(CONFIGS, "--describe --entity-type topics --entity-name moved");
+    assert!(!described.contains("throttled"), "{described}");
     b.cluster.node_mut(1).restart();
     b.cluster.node_mut(3).restart();
 }

@@ -48,6 +48,8 @@ pub(crate) struct ReadResult {
     pub(crate) diverging: Option<(i32, i64)>,
     /// The reader is a follower.
     pub(crate) to_follower: bool,
+    /// The reader is a follower whose replica is throttled: what it is sent counts.
+    pub(crate) is_throttled: bool,
     /// The replica that the consumer should read from instead.
     pub(crate) preferred: Option<i32>,
     /// `None` unless the reader asked for committed transactions only.
@@ -84,6 +86,7 @@ impl ReadResult {
             log_start: -1,
             diverging: None,
             to_follower: false,
+            is_throttled: false,
             preferred: None,
             aborted: None,
             slice: None,
@@ -209,11 +212,24 @@ fn read_one(
         let aborted = state.log.aborted_transactions(request.fetch_offset, upper);
         result.aborted = Some(aborted.map_err(|e| ctx.replicas.read_failed(partition, &e))?);
     }
+    if let Some(follower) = limits.follower {
+        result.is_throttled =
+            state.settings.leader_throttled.has(partition.name.partition, ctx.config.node_id);
+        if result.is_throttled && !state.isr.contains(&follower.id) && is_over_the_rate(ctx) {
+            return Ok(result);
+        }
+    }
     result.behind = slice.len > 0 && slice.segment.base_offset() != state.log.active_segment_base_offset();
     result.slice = Some(slice);
     result.to_follower = limits.follower.is_some();
     result.owner = Some(Owner { partition: partition.clone(), replicas: ctx.replicas.clone() });
     Ok(result)
+}
+
+/// Whether throttled followers were sent enough for now.
+fn is_over_the_rate(ctx: &Context) -> bool {
+    let rate = ctx.settings().leader_replication_throttled_rate;
+    ctx.throttles.leader.is_exceeded(rate, clock::now_ms())
 }
 
 /// What a follower has: it may commit records, and win the follower a place in the ISR.

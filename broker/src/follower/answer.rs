@@ -72,7 +72,12 @@ fn append(
     let leader = LeaderOffsets { high_watermark: data.high_watermark, log_start: data.log_start_offset };
     match partition.append_as_follower(&mut state, records, leader, clock::now_ms()) {
         Ok(appended) => {
+            let is_throttled =
+                state.settings.follower_throttled.has(partition.name.partition, ctx.config.node_id);
             drop(state);
+            if is_throttled && !records.is_empty() {
+                ctx.throttles.follower.record(records.len(), clock::now_ms());
+            }
             if let Some(rolled_at) = appended.and_then(|info| info.rolled_at) {
                 ctx.replicas.flush_later(partition, rolled_at);
             }

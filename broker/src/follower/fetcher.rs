@@ -3,6 +3,7 @@
 //! A second request is sent before the first is answered only when a partition was newly followed: the leader then
 //! ends the wait of the first, so that a new partition is not held up by the long poll of the others.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::Key;
 use super::answer::{self, Next};
 use super::request::{Position, Session, Terms};
+use crate::clock;
 use crate::context::Context;
 use crate::replica::partition::{Partition, Truncation};
 
@@ -32,6 +34,8 @@ const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 /// First pause before a partition or a leader is tried again; doubles up to `replica.fetch.backoff.ms`.
 const RETRY_MIN: Duration = Duration::from_millis(10);
+/// After so long a throttled partition is looked at again.
+const THROTTLE_PAUSE: Duration = Duration::from_millis(100);
 /// Requests on their way.
 const IN_FLIGHT_MAX: usize = 2;
 
@@ -161,6 +165,11 @@ impl Fetcher {
     /// What to fetch now; or when there will be something, if all partitions are paused.
     fn positions(&mut self) -> Result<BTreeMap<Key, Position>, Option<Instant>> {
         let now = Instant::now();
+        let (me, ctx) = (self.ctx.config.node_id, self.ctx.clone());
+        let over_the_rate = LazyCell::new(|| {
+            let rate = ctx.settings().follower_replication_throttled_rate;
+            ctx.throttles.follower.is_exceeded(rate, clock::now_ms())
+        });
         let mut positions = BTreeMap::new();
         let mut resume: Option<Instant> = None;
         self.followed.retain(|key, followed| {
@@ -172,6 +181,12 @@ impl Fetcher {
             let state = followed.partition.lock();
             if !answer::is_followed(&state, followed.leader_epoch) || followed.partition.is_offline() {
                 return false;
+            }
+            let is_throttled = state.settings.follower_throttled.has(key.1, me) && !state.isr.contains(&me);
+            if is_throttled && *over_the_rate {
+                let until = now + THROTTLE_PAUSE;
+                resume = Some(resume.map_or(until, |earliest| earliest.min(until)));
+                return true;
             }
             positions.insert(
                 *key,

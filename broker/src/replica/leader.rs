@@ -181,6 +181,17 @@ impl Leadership {
         fit.max_by_key(|(id, f)| (f.log_end_offset, f.last_caught_up_ms, **id)).map(|(id, _)| *id)
     }
 
+    /// First offset of a follower's log as it said last; -1 until its first fetch.
+    pub(crate) fn log_start_offset(&self, id: i32) -> i64 {
+        self.followers.get(&id).map_or(UNKNOWN_OFFSET, |follower| follower.log_start_offset)
+    }
+
+    /// The smallest first offset of this log, which begins at `own`, and of those of followers that live (KIP-107).
+    pub(crate) fn low_watermark(&self, own: i64, is_alive: impl Fn(i32) -> bool) -> i64 {
+        let alive = self.followers.iter().filter(|(id, _)| is_alive(**id));
+        alive.map(|(_, follower)| follower.log_start_offset).fold(own, i64::min)
+    }
+
     fn propose(&mut self, isr: Vec<i32>) -> Option<Vec<i32>> {
         if self.proposed.is_some() {
             return None;

@@ -1,5 +1,5 @@
 //! Requests that wait for a partition: fetches of followers for an append, fetches of consumers for the high
-//! watermark, produces and deletions for an offset to be committed.
+//! watermark, produces for an offset to be committed, deletions for the log start of all replicas.
 //!
 //! The purgatory of Kafka (`DelayedOperationPurgatory`) without its timer: a waiting request is a future that
 //! registers here, sleeps until its own deadline, and looks again when an append or the high watermark wakes it.
@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+/// An offset that no high watermark reaches.
+const NEVER: i64 = i64::MAX;
 
 /// One waiting request; may be registered with many partitions.
 #[derive(Default)]
@@ -115,6 +118,25 @@ impl Waiters {
                 wait.notify.notify_one();
             }
         }
+    }
+
+    /// Registers a request that waits until all replicas have removed what is to be removed.
+    pub(crate) fn add_deletion(self: &Arc<Self>, wait: &Arc<Wait>) -> CommitRegistration {
+        self.add_commit(NEVER, wait)
+    }
+
+    /// A replica has removed records.
+    pub(crate) fn log_start_moved(&self) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            for (_, wait) in self.commits.lock().range((NEVER, 0)..) {
+                wait.notify.notify_one();
+            }
+        }
+    }
+
+    /// Followers are to hear news that are no records.
+    pub(crate) fn tell_followers(&self) {
+        self.follower_fetches.lock().iter().for_each(|wait| wait.end());
     }
 
     /// Leadership, epoch or existence changed: everyone must look again.

@@ -203,7 +203,7 @@ impl<'a> Layers<'a> {
 
     /// The effective value of a broker key.
     pub fn value(&self, name: &str) -> Option<Value> {
-        let key = broker_key(name)?;
+        let key = broker_key(name).or_else(|| dynamic_only_key(name))?;
         for layer in [self.broker, self.cluster] {
             if let Some(value) = layer.get(name).and_then(|text| parse(key, text).ok()) {
                 return Some(value);

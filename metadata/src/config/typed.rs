@@ -209,6 +209,10 @@ typed! {
         message_timestamp_after_max_ms: i64 = "message.timestamp.after.max.ms",
         /// Record times at most so far back:
         message_timestamp_before_max_ms: i64 = "message.timestamp.before.max.ms",
+        /// Replicas whose leader throttles what it sends, `partition:broker` each, or `*`:
+        leader_replication_throttled_replicas: Vec<String> = "leader.replication.throttled.replicas",
+        /// Replicas that throttle what they fetch:
+        follower_replication_throttled_replicas: Vec<String> = "follower.replication.throttled.replicas",
         /// Whose clock:
         message_timestamp_type: TimestampType = "message.timestamp.type",
         /// Share of uncleaned bytes that makes a log worth cleaning:
@@ -293,6 +297,20 @@ typed! {
         replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms",
         replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
         replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
+        /// Bytes per second that throttled replicas may be sent:
+        leader_replication_throttled_rate: i64 = "leader.replication.throttled.rate",
+        /// Bytes per second that throttled replicas here may fetch:
+        follower_replication_throttled_rate: i64 = "follower.replication.throttled.rate",
+        /// Bytes per second that replicas may be copied from one directory to another:
+        replica_alter_log_dirs_io_max_bytes_per_second: i64 = "replica.alter.log.dirs.io.max.bytes.per.second",
+        /// Samples over which those rates are measured:
+        replication_quota_window_num: i32 = "replication.quota.window.num",
+        /// How long one of them is:
+        replication_quota_window_size_seconds: i32 = "replication.quota.window.size.seconds",
+        /// The same between directories:
+        alter_log_dirs_replication_quota_window_num: i32 = "alter.log.dirs.replication.quota.window.num",
+        alter_log_dirs_replication_quota_window_size_seconds: i32 =
+            "alter.log.dirs.replication.quota.window.size.seconds",
         /// What chooses the replica that a consumer reads from; the leader without it:
         replica_selector_class: Option<String> = "replica.selector.class",
         /// Period of the retention check:

@@ -49,8 +49,12 @@ impl Partition {
         let leader_end = state.log.log_end_offset();
         let PartitionState { role, isr, .. } = state;
         let Role::Leader(leadership) = role else { return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
+        let log_start_moved = leadership.log_start_offset(fetch.id) != fetch.log_start_offset;
         if !leadership.fetched(fetch, leader_end, now_ms) {
             return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        if log_start_moved {
+            self.waiters.log_start_moved();
         }
         let may_join = |id, epoch| self.metadata.may_join_isr(id, epoch);
         let proposed = leadership.expand(isr, fetch.id, self.high_watermark(), may_join);

@@ -6,8 +6,8 @@ use super::super::def::{ConfigDef, boolean, class, int, list, long, string};
 
 pub(super) const KEYS: &[ConfigDef] = &[
     class("alter.config.policy.class.name"),
-    int("alter.log.dirs.replication.quota.window.num").or("11").at_least(1),
-    int("alter.log.dirs.replication.quota.window.size.seconds").or("1").at_least(1),
+    int("alter.log.dirs.replication.quota.window.num").or("11").at_least(1).used(),
+    int("alter.log.dirs.replication.quota.window.size.seconds").or("1").at_least(1).used(),
     boolean("auto.create.topics.enable").or("true").used(),
     boolean("auto.leader.rebalance.enable").or("true").used(),
     class("client.quota.callback.class"),
@@ -42,18 +42,19 @@ pub(super) const KEYS: &[ConfigDef] = &[
     string("replica.selector.class").used(),
     int("replica.socket.receive.buffer.bytes").or("65536"),
     int("replica.socket.timeout.ms").or("30000").used(),
-    int("replication.quota.window.num").or("11").at_least(1),
-    int("replication.quota.window.size.seconds").or("1").at_least(1),
+    int("replication.quota.window.num").or("11").at_least(1).used(),
+    int("replication.quota.window.size.seconds").or("1").at_least(1).used(),
     int("telemetry.max.bytes").or("1048576").at_least(1),
     boolean("unclean.leader.election.enable").or("false").cluster_wide().used(),
 ];
 
 /// Keys that exist only as dynamic ones (`QuotaConfig.brokerQuotaConfigs`).
 pub(super) const DYNAMIC_ONLY: &[ConfigDef] = &[
-    long("leader.replication.throttled.rate").or("9223372036854775807").at_least(0).cluster_wide(),
-    long("follower.replication.throttled.rate").or("9223372036854775807").at_least(0).cluster_wide(),
+    long("leader.replication.throttled.rate").or("9223372036854775807").at_least(0).cluster_wide().used(),
+    long("follower.replication.throttled.rate").or("9223372036854775807").at_least(0).cluster_wide().used(),
     long("replica.alter.log.dirs.io.max.bytes.per.second")
         .or("9223372036854775807")
         .at_least(0)
-        .cluster_wide(),
+        .cluster_wide()
+        .used(),
 ];

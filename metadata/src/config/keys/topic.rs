@@ -49,13 +49,13 @@ pub(super) const KEYS: &[ConfigDef] = &[
         .at_least(0)
         .used()
         .falls_back_to(&[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")]),
-    list("follower.replication.throttled.replicas").or("").check(Check::ThrottledReplicas),
+    list("follower.replication.throttled.replicas").or("").check(Check::ThrottledReplicas).used(),
     int("index.interval.bytes")
         .or("4096")
         .at_least(0)
         .used()
         .falls_back_to(&[same("log.index.interval.bytes")]),
-    list("leader.replication.throttled.replicas").or("").check(Check::ThrottledReplicas),
+    list("leader.replication.throttled.replicas").or("").check(Check::ThrottledReplicas).used(),
     long("local.retention.bytes").or("-2").at_least(-2).falls_back_to(&[same("log.local.retention.bytes")]),
     long("local.retention.ms").or("-2").at_least(-2).falls_back_to(&[same("log.local.retention.ms")]),
     long("max.compaction.lag.ms")
