@@ -50,6 +50,9 @@ impl Log {
     /// as a whole. The files of removed segments are in the answer.
     pub fn truncate_to(&mut self, offset: i64) -> Result<DoomedFiles, StorageError> {
         if offset >= self.log_end_offset {
+            // A leader that was replaced before it wrote anything noted its epoch at the log end all the same, and the
+            // next leader's log may have none of it there (Kafka's `UnifiedLog.truncateTo`).
+            self.truncate_epochs_from(self.log_end_offset)?;
             return Ok(DoomedFiles::default());
         }
         if offset <= self.segments[0].base_offset() {

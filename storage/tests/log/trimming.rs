@@ -67,6 +67,19 @@ fn a_follower_takes_batches_as_they_are_and_in_order() {
 }
 
 #[test]
+fn truncation_at_the_log_end_drops_an_epoch_that_wrote_nothing() {
+    let temp = super::temp_dir();
+    let (mut log, _) = open(&temp.path().join("t-0"), &LogConfig::default(), OpenArgs::new_log(NOW));
+    append(&mut log, 5, 1);
+    let (wrote, end) = (log.latest_epoch(), log.log_end_offset());
+    let next = wrote.unwrap() + 1;
+    log.assign_leader_epoch(next, end).unwrap();
+    assert_eq!(log.latest_epoch(), Some(next));
+    assert!(log.truncate_to(end).unwrap().is_empty());
+    assert_eq!((log.latest_epoch(), log.log_end_offset()), (wrote, end));
+}
+
+#[test]
 fn truncation_cuts_batches_epochs_and_files() {
     let temp = super::temp_dir();
     let dir = temp.path().join("t-0");
