@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Key;
 use super::answer::{self, Next};
-use super::request::{Position, Session, Terms};
+use super::request::{Asked, Position, Session, Terms};
 use crate::clock;
 use crate::context::Context;
 use crate::replica::partition::{Partition, Truncation};
@@ -62,7 +62,11 @@ pub(super) struct Fetcher {
     has_new: bool,
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<FetchResponse, ClientError>> + Send>>;
+/// A request on its way, and what it asked.
+struct InFlight {
+    answer: Pin<Box<dyn Future<Output = Result<FetchResponse, ClientError>> + Send>>,
+    asked: Asked,
+}
 
 impl Fetcher {
     pub(super) fn new(ctx: Arc<Context>, leader: i32) -> Self {
@@ -123,7 +127,7 @@ impl Fetcher {
         let version = connection.versions().best(ApiKey::FETCH, FETCH_VERSIONS);
         let version = version.ok_or(ClientError::UnsupportedVersion { key: ApiKey::FETCH })?;
         self.session.reset();
-        let mut in_flight: VecDeque<Answer> = VecDeque::new();
+        let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         while !self.followed.is_empty() {
             while orders.try_recv().map(|order| self.obey(order)).is_ok() {}
             let may_overtake = self.has_new && self.session.is_open() && in_flight.len() < IN_FLIGHT_MAX;
@@ -136,8 +140,8 @@ impl Fetcher {
             }
             tokio::select! {
                 answer = front(&mut in_flight) => {
-                    in_flight.pop_front();
-                    self.take(&connection, answer?).await?;
+                    let Some(InFlight { asked, .. }) = in_flight.pop_front() else { continue };
+                    self.take(&connection, answer?, &asked).await?;
                     backoff.reset();
                 }
                 Some(order) = orders.recv() => self.obey(order),
@@ -203,7 +207,12 @@ impl Fetcher {
         if positions.is_empty() { Err(resume) } else { Ok(positions) }
     }
 
-    fn send(&mut self, connection: &Connection, version: i16, positions: BTreeMap<Key, Position>) -> Answer {
+    fn send(
+        &mut self,
+        connection: &Connection,
+        version: i16,
+        positions: BTreeMap<Key, Position>,
+    ) -> InFlight {
         let settings = self.ctx.settings();
         let terms = Terms {
             broker_id: self.ctx.config.node_id,
@@ -213,12 +222,18 @@ impl Fetcher {
             max_bytes: settings.replica_fetch_response_max_bytes,
             partition_max_bytes: settings.replica_fetch_max_bytes,
         };
-        let request = self.session.request(version, &terms, positions);
+        let (request, asked) = self.session.request(version, &terms, positions);
         let connection = connection.clone();
-        Box::pin(async move { connection.request_in(version, &request).await })
+        let answer = Box::pin(async move { connection.request_in(version, &request).await });
+        InFlight { answer, asked }
     }
 
-    async fn take(&mut self, connection: &Connection, response: FetchResponse) -> Result<(), ClientError> {
+    async fn take(
+        &mut self,
+        connection: &Connection,
+        response: FetchResponse,
+        asked: &Asked,
+    ) -> Result<(), ClientError> {
         match ErrorCode(response.error_code) {
             ErrorCode::NONE => self.session.opened(response.session_id),
             code => {
@@ -231,7 +246,7 @@ impl Fetcher {
         for topic in &response.responses {
             for data in &topic.partitions {
                 let key = (topic.topic_id, data.partition_index);
-                let Some(asked) = self.session.told(&key) else { continue };
+                let Some(asked) = asked.get(&key).copied() else { continue };
                 let Some(followed) = self.followed.get_mut(&key) else { continue };
                 if asked.leader_epoch != followed.leader_epoch {
                     continue;
@@ -319,9 +334,9 @@ impl Followed {
 }
 
 /// The answer to the request that was sent first; never, if there is none.
-async fn front(in_flight: &mut VecDeque<Answer>) -> Result<FetchResponse, ClientError> {
+async fn front(in_flight: &mut VecDeque<InFlight>) -> Result<FetchResponse, ClientError> {
     match in_flight.front_mut() {
-        Some(answer) => answer.await,
+        Some(sent) => sent.answer.as_mut().await,
         None => std::future::pending().await,
     }
 }

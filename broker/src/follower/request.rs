@@ -3,6 +3,7 @@
 //! Pure. Source: Kafka's `FetchSessionHandler`, KIP-227.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use protocol::messages::{BrokerId, FetchRequest};
@@ -32,12 +33,15 @@ pub(super) struct Terms {
     pub(super) partition_max_bytes: i32,
 }
 
+/// What one request says of all partitions. Its answer is about this, whatever was asked since.
+pub(super) type Asked = Arc<BTreeMap<Key, Position>>;
+
 /// The session with a leader: what it was told last.
 #[derive(Debug, Default)]
 pub(super) struct Session {
     id: i32,
     epoch: i32,
-    told: BTreeMap<Key, Position>,
+    told: Asked,
 }
 
 impl Session {
@@ -46,18 +50,14 @@ impl Session {
         self.id != 0
     }
 
-    /// What the leader was told of a partition.
-    pub(super) fn told(&self, key: &Key) -> Option<Position> {
-        self.told.get(key).copied()
-    }
-
-    /// The next request, for exactly these partitions. In version 12 and below topics have names: not made here.
+    /// The next request, for exactly these partitions, and what its answer will be about. In version 12 and below
+    /// topics have names: not made here.
     pub(super) fn request(
         &mut self,
         version: i16,
         terms: &Terms,
         now: BTreeMap<Key, Position>,
-    ) -> FetchRequest {
+    ) -> (FetchRequest, Asked) {
         let is_full = self.id == 0;
         let news = now.iter().filter(|(key, position)| is_full || self.told.get(*key) != Some(*position));
         let mut topics: BTreeMap<Uuid, Vec<FetchPartition>> = BTreeMap::new();
@@ -77,7 +77,7 @@ impl Session {
                 forgotten.entry(*topic).or_default().push(*index);
             }
         }
-        self.told = now;
+        self.told = Arc::new(now);
         let topic = |(id, partitions)| FetchTopic::default().with_topic_id(id).with_partitions(partitions);
         let gone = |(id, partitions)| ForgottenTopic::default().with_topic_id(id).with_partitions(partitions);
         let mut request = FetchRequest::default()
@@ -98,7 +98,7 @@ impl Session {
         if !is_full {
             self.epoch = if self.epoch == i32::MAX { 1 } else { self.epoch + 1 };
         }
-        request
+        (request, self.told.clone())
     }
 
     /// The answer to the request that opened the session named it; 0 if there is none.
@@ -146,22 +146,33 @@ mod tests {
     #[test]
     fn a_session_names_only_what_changed() {
         let mut session = Session::default();
-        let full = session.request(17, &TERMS, map(&[(0, 5), (1, 6)]));
+        let (full, _) = session.request(17, &TERMS, map(&[(0, 5), (1, 6)]));
         assert_eq!(named(&full), (0, vec![(0, 5), (1, 6)], vec![]));
         assert_eq!((full.replica_state.replica_id.0, full.replica_state.replica_epoch), (2, 9));
         session.opened(77);
-        assert_eq!(named(&session.request(17, &TERMS, map(&[(0, 5), (1, 9)]))), (1, vec![(1, 9)], vec![]));
-        assert_eq!(named(&session.request(17, &TERMS, map(&[(1, 9), (2, 0)]))), (2, vec![(2, 0)], vec![0]));
+        assert_eq!(named(&session.request(17, &TERMS, map(&[(0, 5), (1, 9)])).0), (1, vec![(1, 9)], vec![]));
+        assert_eq!(named(&session.request(17, &TERMS, map(&[(1, 9), (2, 0)])).0), (2, vec![(2, 0)], vec![0]));
         session.reset();
-        assert_eq!(named(&session.request(17, &TERMS, map(&[(1, 9)]))), (0, vec![(1, 9)], vec![]));
+        assert_eq!(named(&session.request(17, &TERMS, map(&[(1, 9)])).0), (0, vec![(1, 9)], vec![]));
     }
 
     #[test]
     fn without_a_session_every_request_is_whole() {
         let mut session = Session::default();
         for _ in 0..2 {
-            assert_eq!(named(&session.request(17, &TERMS, map(&[(0, 5)]))), (0, vec![(0, 5)], vec![]));
+            assert_eq!(named(&session.request(17, &TERMS, map(&[(0, 5)])).0), (0, vec![(0, 5)], vec![]));
             session.opened(0);
         }
+    }
+    #[test]
+    fn an_answer_is_about_its_own_request() {
+        let mut session = Session::default();
+        let (_, first) = session.request(17, &TERMS, map(&[(0, 5)]));
+        session.opened(77);
+        // Overtakes the first for partition 1, and again once the first was answered with records for partition 0.
+        let (_, second) = session.request(17, &TERMS, map(&[(0, 5), (1, 0)]));
+        let (_, third) = session.request(17, &TERMS, map(&[(0, 9), (1, 0), (2, 0)]));
+        let key = (Uuid::from_u128(1), 0);
+        assert_eq!([&first, &second, &third].map(|asked| asked[&key]), [at(5), at(5), at(9)]);
     }
 }
