@@ -13,6 +13,7 @@ use protocol::messages::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::network::Network;
 use crate::node::{Node, PATIENCE, Target, free_port_list};
 use crate::wire::{Wire, name};
 
@@ -70,15 +71,40 @@ impl Cluster {
 
     /// Nodes that are neither formatted nor started; each of a target of its own.
     pub fn prepared(targets: &[Target], roles: &[Role], quorum: Quorum, extra: &[(&str, &str)]) -> Cluster {
-        let dir = tempfile::Builder::new().prefix("minikafka-cluster-").tempdir();
-        let dir = dir.expect("a temporary directory");
         let ports = free_port_list(roles.len() * 2);
         let port = |at: usize| (ports[2 * at], ports[2 * at + 1]);
+        let members: Vec<_> =
+            (0..roles.len()).map(|at| ("127.0.0.1".to_owned(), port(at).0, port(at).1)).collect();
+        Cluster::at(&members, targets, roles, quorum, extra)
+    }
+
+    /// Nodes of ours that are neither formatted nor started, each at a place of its own in a network.
+    pub fn in_network(network: &Network, roles: &[Role], quorum: Quorum, extra: &[(&str, &str)]) -> Cluster {
+        let members: Vec<_> = (1..=roles.len()).map(|id| (Network::address(id), 9092, 9093)).collect();
+        let targets = vec![Target::Ours; roles.len()];
+        let mut cluster = Cluster::at(&members, &targets, roles, quorum, extra);
+        for (id, node) in (1..).zip(&mut cluster.nodes) {
+            node.set_place(Network::address(id), network.namespace(id));
+        }
+        cluster
+    }
+
+    /// Nodes at these hosts, client ports and controller ports.
+    fn at(
+        members: &[(String, u16, u16)],
+        targets: &[Target],
+        roles: &[Role],
+        quorum: Quorum,
+        extra: &[(&str, &str)],
+    ) -> Cluster {
+        let dir = tempfile::Builder::new().prefix("minikafka-cluster-").tempdir();
+        let dir = dir.expect("a temporary directory");
+        let controller = |at: usize| format!("{}:{}", members[at].0, members[at].2);
         let controllers = || (0..roles.len()).filter(|at| roles[*at].is_controller());
         let list = |entry: &dyn Fn(usize) -> String| controllers().map(entry).collect::<Vec<_>>().join(",");
         let (key, value, initial) = match quorum {
             Quorum::Static => {
-                let voters = list(&|at| format!("{}@127.0.0.1:{}", at + 1, port(at).1));
+                let voters = list(&|at| format!("{}@{}", at + 1, controller(at)));
                 ("controller.quorum.voters", voters, None)
             }
             Quorum::Dynamic(voters) => {
@@ -86,22 +112,22 @@ impl Cluster {
                     let directory = protocol::base64_id(Uuid::from_u128(
                         0x4d4b_5445_5354_4000_8000_0000_0000_0000 + at as u128,
                     ));
-                    format!("{}@127.0.0.1:{}:{directory}", at + 1, port(at).1)
+                    format!("{}@{}:{directory}", at + 1, controller(at))
                 });
-                let servers = list(&|at| format!("127.0.0.1:{}", port(at).1));
+                let servers = list(&controller);
                 let initial = initial.collect::<Vec<_>>().join(",");
                 ("controller.quorum.bootstrap.servers", servers, Some(initial))
             }
         };
         let nodes = roles.iter().zip(targets).enumerate().map(|(at, (role, target))| {
-            let (port, controller_port) = port(at);
-            let mut text = properties(at + 1, *role, port, controller_port);
+            let (host, port, controller_port) = &members[at];
+            let mut text = properties(at + 1, *role, host, *port, *controller_port);
             let data = dir.path().join(format!("{}/data", at + 1));
             text.push_str(&format!("{key}={value}\nlog.dirs={}\n", data.display()));
             for (key, value) in extra {
                 text.push_str(&format!("{key}={value}\n"));
             }
-            Node::member(*target, &dir.path().join((at + 1).to_string()), &text, port, controller_port)
+            Node::member(*target, &dir.path().join((at + 1).to_string()), &text, *port, *controller_port)
         });
         Cluster { nodes: nodes.collect(), roles: roles.to_vec(), initial, _dir: dir }
     }
@@ -158,7 +184,7 @@ impl Cluster {
     pub fn quorum(&self, broker: usize) -> QuorumState {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match describe(&mut self.wire(broker)) {
+            match describe_quorum(&mut self.wire(broker)) {
                 Some(state) => return state,
                 None => assert!(Instant::now() < deadline, "the quorum has no leader"),
             }
@@ -194,15 +220,7 @@ pub struct PartitionView {
 impl Cluster {
     /// The partition as `broker` describes it; `None` while it does not know it.
     pub fn partition(&self, broker: usize, topic: &str, index: i32) -> Option<PartitionView> {
-        let answer = metadata(&mut self.wire(broker), topic).ok()?;
-        let found = answer.topics.first()?.partitions.iter().find(|p| p.partition_index == index)?;
-        let mut isr: Vec<usize> = found.isr_nodes.iter().map(|id| id.0 as usize).collect();
-        isr.sort_unstable();
-        Some(PartitionView {
-            leader: usize::try_from(found.leader_id.0).ok(),
-            epoch: found.leader_epoch,
-            isr,
-        })
+        partition_view(&mut self.wire(broker), topic, index)
     }
 
     /// Waits until `broker` describes the partition as it should be; gives what it says.
@@ -249,6 +267,15 @@ impl Cluster {
     }
 }
 
+/// The partition as the broker at the other end describes it; `None` while it does not know it or does not answer.
+pub fn partition_view(wire: &mut Wire, topic: &str, index: i32) -> Option<PartitionView> {
+    let answer = metadata(wire, topic).ok()?;
+    let found = answer.topics.first()?.partitions.iter().find(|p| p.partition_index == index)?;
+    let mut isr: Vec<usize> = found.isr_nodes.iter().map(|id| id.0 as usize).collect();
+    isr.sort_unstable();
+    Some(PartitionView { leader: usize::try_from(found.leader_id.0).ok(), epoch: found.leader_epoch, isr })
+}
+
 /// A quorum as its leader describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuorumState {
@@ -276,7 +303,8 @@ impl QuorumState {
     }
 }
 
-fn describe(wire: &mut Wire) -> Option<QuorumState> {
+/// DescribeQuorum, as any node answers it; `None` while there is no leader.
+pub fn describe_quorum(wire: &mut Wire) -> Option<QuorumState> {
     let partition = PartitionData::default().with_partition_index(0);
     let topic =
         TopicData::default().with_topic_name(name("__cluster_metadata")).with_partitions(vec![partition]);
@@ -342,14 +370,13 @@ pub fn text(text: &str) -> StrBytes {
 }
 
 /// What every member is told, beside the quorum and its directory.
-fn properties(id: usize, role: Role, port: u16, controller_port: u16) -> String {
+fn properties(id: usize, role: Role, host: &str, port: u16, controller_port: u16) -> String {
     let (roles, listeners) = match role {
-        Role::Combined => (
-            "broker,controller",
-            format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"),
-        ),
-        Role::Broker => ("broker", format!("PLAINTEXT://127.0.0.1:{port}")),
-        Role::Controller => ("controller", format!("CONTROLLER://127.0.0.1:{controller_port}")),
+        Role::Combined => {
+            ("broker,controller", format!("PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}"))
+        }
+        Role::Broker => ("broker", format!("PLAINTEXT://{host}:{port}")),
+        Role::Controller => ("controller", format!("CONTROLLER://{host}:{controller_port}")),
     };
     format!(
         "process.roles={roles}\n\

@@ -13,14 +13,17 @@
 
 pub mod behaviour;
 pub mod beside;
+pub mod chaos;
 pub mod clients;
 pub mod cluster;
 pub mod command_lines;
 pub mod damage;
 pub mod faults;
+pub mod history;
 pub mod kafka_tools;
 pub mod ledger;
 pub mod load;
+pub mod network;
 pub mod node;
 pub mod observe;
 pub mod output;

@@ -21,6 +21,8 @@ pub const READY: &str = "Kafka Server started";
 /// How long a start or a stop may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+const LOOPBACK: &str = "127.0.0.1";
+
 /// A small JVM that starts quickly: what the tests give Apache Kafka and its tools.
 const SMALL_JVM: &[&str] = &["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
 
@@ -44,8 +46,17 @@ impl Target {
     }
 
     /// A command that runs the node's program: `storage format ...` or `start server.properties`.
-    fn command(self, jvm_options: &[&str], main_class: &str, words: &[&str]) -> Command {
-        let mut command = Command::new("setpriv");
+    fn command(
+        self,
+        namespace: Option<&Path>,
+        jvm_options: &[&str],
+        main_class: &str,
+        words: &[&str],
+    ) -> Command {
+        let mut command = Command::new(if namespace.is_some() { "nsenter" } else { "setpriv" });
+        if let Some(namespace) = namespace {
+            command.arg(format!("--net={}", namespace.display())).arg("setpriv");
+        }
         command.args(["--pdeathsig", "KILL", "--"]);
         match self {
             Target::Ours => {
@@ -93,8 +104,11 @@ pub fn free_port_list(count: usize) -> Vec<u16> {
 pub struct Node {
     target: Target,
     dir: PathBuf,
+    host: String,
     port: u16,
     controller_port: u16,
+    /// Its network namespace, if not that of whoever starts it.
+    namespace: Option<PathBuf>,
     jvm_options: &'static [&'static str],
     child: Option<Child>,
     output: Output,
@@ -130,8 +144,10 @@ impl Node {
         Node {
             target,
             dir: dir.to_path_buf(),
+            host: LOOPBACK.to_owned(),
             port,
             controller_port,
+            namespace: None,
             jvm_options: SMALL_JVM,
             child: None,
             output: Output::default(),
@@ -152,13 +168,21 @@ impl Node {
         Node {
             target,
             dir,
+            host: LOOPBACK.to_owned(),
             port,
             controller_port,
+            namespace: None,
             child: None,
             output,
             jvm_options: SMALL_JVM,
             _temporary: None,
         }
+    }
+
+    /// Has it run at `host` in a network namespace from the next start on.
+    pub fn set_place(&mut self, host: String, namespace: PathBuf) {
+        self.host = host;
+        self.namespace = Some(namespace);
     }
 
     /// Sets a property for the next start, or takes it out.
@@ -180,7 +204,7 @@ impl Node {
         let config = self.config();
         let mut words = vec!["storage", "format", "-t", CLUSTER_ID, "-c", &config];
         words.extend(options);
-        let mut command = self.target.command(SMALL_JVM, "kafka.tools.StorageTool", &words);
+        let mut command = self.target.command(None, SMALL_JVM, "kafka.tools.StorageTool", &words);
         let out = command.output().expect("storage format runs");
         let text =
             format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
@@ -218,7 +242,7 @@ impl Node {
         let config = self.config();
         let mut child = self
             .target
-            .command(self.jvm_options, "kafka.Kafka", &["start", &config])
+            .command(self.namespace.as_deref(), self.jvm_options, "kafka.Kafka", &["start", &config])
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -251,6 +275,11 @@ impl Node {
             self.target,
             self.output.tail()
         );
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for nothing.
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
     }
 
     /// Waits for an end that nobody asked for; gives the exit code.
@@ -301,9 +330,16 @@ impl Node {
         self.controller_port
     }
 
-    /// `127.0.0.1:port` of the client listener.
+    /// `host:port` of the client listener.
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The exit of a process that ended by itself, once; it can be started again then.
+    pub fn take_end(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().ok()??;
+        self.child = None;
+        Some(status)
     }
 
     /// Whether the process was started and not stopped.

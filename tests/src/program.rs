@@ -84,6 +84,11 @@ impl Program {
         }
     }
 
+    /// Everything that it has printed from line `from` on.
+    pub fn printed(&self, from: usize) -> String {
+        self.stdout.text(from)
+    }
+
     /// The next event, if one comes before `limit`.
     pub fn event(&mut self, limit: Duration) -> Result<Event, String> {
         let (at, event) = self

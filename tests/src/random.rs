@@ -19,6 +19,12 @@ impl Random {
         Random(seed)
     }
 
+    /// The generator of one of many rounds, whose choices have nothing to do with those of the others.
+    pub fn of_round(seed: u64, round: u64) -> Random {
+        // Two steps between neighbours: what is added at each step would make one round the next one's rest.
+        Random::new(Random::new(seed).number() ^ Random::new(round).number())
+    }
+
     /// A generator of its own for a part of the test.
     pub fn fork(&mut self) -> Random {
         Random(self.number())

@@ -37,10 +37,15 @@ pub struct Wire {
 impl Wire {
     /// Connects to a node that listens already.
     pub fn connect(address: &str) -> io::Result<Wire> {
+        Wire::connect_within(address, LIMIT, LIMIT)
+    }
+
+    /// Connects within `connect`; no answer may take longer than `answer`.
+    pub fn connect_within(address: &str, connect: Duration, answer: Duration) -> io::Result<Wire> {
         let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-        let stream = TcpStream::connect_timeout(&address, LIMIT)?;
+        let stream = TcpStream::connect_timeout(&address, connect)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_read_timeout(Some(answer))?;
         Ok(Wire { stream, correlation_id: 0, scratch: BytesMut::new() })
     }
 

@@ -94,11 +94,6 @@ impl Run {
         Run { seed: random.number(), node, producers, topics, committer, damages: BTreeMap::new() }
     }
 
-    /// The choices of a round, which do not depend on the rounds before.
-    fn choices(&self, round: u64) -> Random {
-        Random::new(self.seed ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
     /// A round for each kind of damage, once there are old segments.
     fn each_damage(&mut self) {
         let kinds = if self.node.target() == Target::Ours { &Kind::ALL[..] } else { &[] };
@@ -112,7 +107,7 @@ impl Run {
 
     fn round(&mut self, round: u64, kind: Option<Kind>, whole: bool) {
         let started = Instant::now();
-        let mut random = self.choices(round);
+        let mut random = Random::of_round(self.seed, round);
         let moment = Duration::from_micros(random.between(5_000, 220_000));
         self.under_load(moment);
         let done = kind.and_then(|kind| self.damage(kind, &mut random));

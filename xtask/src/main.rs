@@ -23,6 +23,8 @@ cargo xtask fuzz [--target T] [--seconds N]   libFuzzer over the targets of fuzz
 cargo xtask fuzz --merge [--target T]  the smallest inputs that reach everything, into fuzz/corpus
 cargo xtask soak kill [--rounds N] [--first-round M] [--damage-every K]
                                       kill -9 under load, rounds M to N (0 to 1000); damage to files in one of K (5)
+cargo xtask soak chaos [--rounds N] [--first-round M]
+                                      clusters whose nodes are killed, frozen, cut off, full: rounds M to N (0 to 200)
 cargo xtask bench [WHAT] [OPTIONS]    speed beside the floor and Apache Kafka: `cargo xtask bench --help`
 cargo xtask profile CELL [OPTIONS]    a flame graph of the node under a cell of the benchmark";
 
@@ -44,6 +46,9 @@ fn main() -> ExitCode {
             Some(env) => soak_kill(&shell, &env),
             None => return usage(),
         },
+        ["soak", "chaos"] => soak_chaos(&shell, "200", "0"),
+        ["soak", "chaos", "--rounds", rounds] => soak_chaos(&shell, rounds, "0"),
+        ["soak", "chaos", "--rounds", rounds, "--first-round", first] => soak_chaos(&shell, rounds, first),
         ["bench", words @ ..] => bench(&shell, words),
         ["profile", words @ ..] => profile(&shell, words),
         _ => return usage(),
@@ -114,6 +119,14 @@ fn soak_kill(shell: &Shell, env: &[(&str, &str)]) -> Result<(), Failed> {
     shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
     let test = ["test", "-p", "minikafka-tests", "--test", "kill", "--", "--nocapture"];
     shell.run_with(env, "cargo", &test)
+}
+
+/// A round's faults follow from its number, so that one round can be repeated alone.
+fn soak_chaos(shell: &Shell, rounds: &str, first: &str) -> Result<(), Failed> {
+    shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
+    let test = ["test", "-p", "minikafka-tests", "--test", "chaos", "--", "--nocapture"];
+    let env = [("MINIKAFKA_CHAOS_ROUNDS", rounds), ("MINIKAFKA_CHAOS_FIRST", first)];
+    shell.run_with(&env, "cargo", &test)
 }
 
 /// Builds the node and the benchmark and hands over to it.
