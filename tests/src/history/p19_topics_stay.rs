@@ -69,8 +69,8 @@ mod tests {
         assert_broken(&RULE, &[created.clone(), list(&[("a", Uuid::from_u128(8))])], "was created");
         let deleting =
             [event(10, TopicEvent::Deleting("a".into())), event(12, TopicEvent::Deleted("a".into()))];
-        assert_kept(&RULE, &[&[created.clone()], &deleting[..1], &[list(&[])]].concat());
-        assert_kept(&RULE, &[&[created.clone()], &deleting[..1], &[list(&[("a", id)])]].concat());
+        assert_kept(&RULE, &[std::slice::from_ref(&created), &deleting[..1], &[list(&[])]].concat());
+        assert_kept(&RULE, &[std::slice::from_ref(&created), &deleting[..1], &[list(&[("a", id)])]].concat());
         assert_broken(&RULE, &[&[created], &deleting[..], &[list(&[("a", id)])]].concat(), "was deleted");
     }
 }
