@@ -58,7 +58,7 @@ fn kill_under_load() {
             let first = number("MINIKAFKA_KILL_FIRST").unwrap_or(0);
             let every = number("MINIKAFKA_KILL_DAMAGE_EVERY").unwrap_or(DAMAGE_EVERY).max(1);
             for round in first..rounds {
-                let mut choices = run.choices(round);
+                let mut choices = Random::of_round(run.seed, round);
                 let kind = (round % every == every - 1)
                     .then(|| Kind::ALL[choices.between(0, Kind::ALL.len() as u64) as usize]);
                 run.round(round, kind, round % WHOLE_EVERY == 0 || round + 1 == rounds);
