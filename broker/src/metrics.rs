@@ -12,6 +12,7 @@ pub(crate) mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -66,6 +67,11 @@ impl Metrics {
     /// Whether requests are watched.
     pub(crate) fn is_watched(&self) -> bool {
         self.is_watched
+    }
+
+    /// Answers to these APIs were sent together, which took so long.
+    pub(crate) fn sent(&self, api_keys: &[i16], took: Duration) {
+        api_keys.iter().for_each(|api_key| self.requests.sent(*api_key, took));
     }
 
     /// An answer of `api_key` held these codes; NONE counts too, as in Kafka.

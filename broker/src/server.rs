@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use net::{ConnectionInfo, Outbox, Outcome, Service};
 
@@ -42,5 +43,9 @@ impl Service for BrokerService {
             return watch::call(&self.ctx, session, frame, out);
         }
         api::dispatch(&self.ctx, &session.listener, session.peer, frame, out)
+    }
+
+    fn sent(&self, labels: &[i16], took: Duration) {
+        self.ctx.metrics.sent(labels, took);
     }
 }

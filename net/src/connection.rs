@@ -81,6 +81,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Handles one frame (without its size field); may change its bytes. Must not block beyond a short file write.
     fn call(&self, session: &mut Self::Session, frame: &mut [u8], out: &mut Outbox) -> Outcome;
+
+    /// Answers with these labels ([`Outbox::label`]) were sent, which took so long.
+    fn sent(&self, _labels: &[i16], _took: Duration) {}
 }
 
 /// Who is at the other end.
@@ -239,7 +242,12 @@ impl<S: Service> Connection<S> {
             };
             self.take_ready();
             if !self.out.is_empty() {
+                let began = (!self.out.labels().is_empty()).then(Instant::now);
                 self.flush(&cancel).await?;
+                if let Some(began) = began {
+                    self.service.sent(self.out.labels(), began.elapsed());
+                    self.out.labels().clear();
+                }
             }
             if more {
                 tokio::task::yield_now().await;

@@ -85,6 +85,8 @@ pub struct Outbox {
     sent: usize,
     /// Bytes sent so far, files included.
     sent_bytes: usize,
+    /// Whose answers are here, if the service wants to know when they were sent.
+    labels: Vec<i16>,
 }
 
 impl Outbox {
@@ -123,6 +125,16 @@ impl Outbox {
         self.pieces.push(Piece::File(range));
     }
 
+    /// The service is to be told when the last answer was sent, with this label ([`Service::sent`](crate::Service::sent)).
+    pub fn label(&mut self, label: i16) {
+        self.labels.push(label);
+    }
+
+    /// The labels so far.
+    pub(crate) fn labels(&mut self) -> &mut Vec<i16> {
+        &mut self.labels
+    }
+
     /// Starts a frame: leaves room for its size field and returns a mark for [`Outbox::end_frame`].
     pub fn begin_frame(&mut self) -> FrameMark {
         let at = self.buffer.len();
@@ -156,6 +168,7 @@ impl Outbox {
             return;
         }
         other.close_bytes();
+        self.labels.append(&mut other.labels);
         let mut from = 0;
         for piece in other.pieces {
             match piece {

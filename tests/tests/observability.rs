@@ -98,6 +98,12 @@ fn metrics_say_what_was_done() {
         scrape.value("kafka_network_requestmetrics_totaltimems_count", &[("request", request)])
     };
     assert_eq!((count("Produce"), count("Fetch")), (21.0, 3.0));
+    let sent = |what: &str| {
+        let name = format!("kafka_network_requestmetrics_responsesendtimems_{what}");
+        scrape.value(&name, &[("request", "Produce")])
+    };
+    // The last one of a connection is counted after the client has it.
+    assert!(sent("count") >= 19.0 && sent("sum") > 0.0);
     let errors = |name: &str, error: &str| scrape.find(ERRORS, &[("request", name), ("error", error)]);
     assert_eq!(errors("Produce", "NONE"), Some(20.0));
     assert_eq!(errors("Produce", "UNKNOWN_TOPIC_OR_PARTITION"), Some(1.0));

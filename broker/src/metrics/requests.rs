@@ -44,6 +44,9 @@ struct ApiCounters {
     local_ns: AtomicU64,
     /// ns of waiting for something: records, other members, the controller.
     remote_ns: AtomicU64,
+    /// Answers that were sent, and the ns that it took.
+    sent: AtomicU64,
+    sent_ns: AtomicU64,
     succeeded: AtomicU64,
     /// Began to wait minus ended; may be negative in one shard.
     waiting: AtomicI64,
@@ -76,6 +79,10 @@ pub struct ApiSnapshot {
     pub local: Duration,
     /// Time of waiting of all of them.
     pub remote: Duration,
+    /// Answers that were sent.
+    pub sent: u64,
+    /// Time of their sending, until the socket had taken the last byte; those sent together count the same time each.
+    pub sending: Duration,
     /// Places for an error code in answers that held NONE.
     pub succeeded: u64,
     /// Requests that wait now.
@@ -137,6 +144,14 @@ impl Requests {
         }
     }
 
+    /// An answer was sent.
+    pub(super) fn sent(&self, api_key: i16, took: Duration) {
+        if let Some(counters) = self.of(api_key) {
+            counters.sent.fetch_add(1, Ordering::Relaxed);
+            counters.sent_ns.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
     /// An answer had no error in so many of its places for it.
     pub(super) fn succeeded(&self, api_key: i16, places: u64) {
         if let Some(counters) = self.of(api_key) {
@@ -184,6 +199,8 @@ impl Requests {
             times: std::array::from_fn(|at| sum(&|c| &c.buckets[at])),
             local: Duration::from_nanos(sum(&|c| &c.local_ns)),
             remote: Duration::from_nanos(sum(&|c| &c.remote_ns)),
+            sent: sum(&|c| &c.sent),
+            sending: Duration::from_nanos(sum(&|c| &c.sent_ns)),
             succeeded: sum(&|c| &c.succeeded),
             waiting,
         })
@@ -209,11 +226,14 @@ mod tests {
         std::thread::scope(|scope| drop(scope.spawn(|| (0..15).for_each(|_| requests.wait(1, -1)))));
         requests.finished(18, 99, Duration::from_secs(100), Duration::ZERO);
         requests.finished(999, 0, Duration::ZERO, Duration::ZERO);
+        requests.sent(0, Duration::from_micros(5));
+        requests.sent(0, Duration::from_micros(7));
         let snapshot = requests.snapshot();
         let [produce, fetch, versions] = &snapshot[..] else { panic!("{snapshot:?}") };
         assert_eq!((produce.name, &produce.versions[..]), ("Produce", &[(9, 40)][..]));
         assert_eq!(produce.times[1], 40, "60 us is between 0.05 and 0.1 ms");
         assert_eq!((produce.local, produce.remote), (Duration::from_micros(2400), Duration::ZERO));
+        assert_eq!((produce.sent, produce.sending), (2, Duration::from_micros(12)));
         assert_eq!((fetch.waiting, fetch.remote), (25, Duration::from_millis(80)));
         assert_eq!(requests.waiting(1), 25);
         assert_eq!(versions.versions, [(0, 1)]);

@@ -49,6 +49,9 @@ pub(crate) fn call(ctx: &Arc<Context>, session: &Session, frame: &mut [u8], out:
     let before = out.len();
     match api::dispatch(ctx, &session.listener, session.peer, frame, out) {
         outcome @ (Outcome::Answered | Outcome::Unanswered) => {
+            if matches!(outcome, Outcome::Answered) {
+                out.label(watch.api_key);
+            }
             watch.end(ctx, watch.started.elapsed(), Duration::ZERO, out.len().saturating_sub(before));
             outcome
         }
@@ -134,10 +137,11 @@ impl Future for Waiting {
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         codes::begin();
         let began = Instant::now();
-        let polled = self.answer.as_mut().poll(cx);
+        let mut polled = self.answer.as_mut().poll(cx);
         let ended = Instant::now();
         self.local += ended - began;
-        if let Poll::Ready(Some(out)) = &polled {
+        if let Poll::Ready(Some(out)) = &mut polled {
+            out.label(self.watch.api_key);
             let total = ended - self.watch.started;
             self.watch.end(&self.ctx, self.local, total.saturating_sub(self.local), out.len());
         } else {

@@ -78,6 +78,14 @@ fn write_requests(text: &mut Text, probe: &Probe) {
             family.summary(&[("request", api.name)], time.as_secs_f64() * 1e3, api.times.iter().sum());
         }
     }
+    let mut family = text.family(
+        "kafka_network_requestmetrics_responsesendtimems",
+        Kind::Summary,
+        "Time from when an answer is ready until the socket has taken all of it, in ms.",
+    );
+    for api in apis.iter().filter(|api| api.sent > 0) {
+        family.summary(&[("request", api.name)], api.sending.as_secs_f64() * 1e3, api.sent);
+    }
 }
 
 fn write_connections(text: &mut Text, probe: &Probe) {
