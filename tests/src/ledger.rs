@@ -110,9 +110,13 @@ impl Ledger {
     /// Compares what is there with what was acknowledged since the last look, or with all of it. Gives how many bytes there are, not
     /// too few for those that were damaged, and the log start.
     pub fn verify(&mut self, wire: &mut Wire, whole: bool) -> (u64, i64) {
-        self.note_log_start(wire);
-        let from = if whole { self.log_start } else { self.verified.max(self.log_start) };
-        let (found, bytes) = self.read(wire, from, i64::MAX);
+        let (from, found, bytes) = loop {
+            self.note_log_start(wire);
+            let from = if whole { self.log_start } else { self.verified.max(self.log_start) };
+            if let Some((found, bytes)) = self.read(wire, from, i64::MAX) {
+                break (from, found, bytes);
+            }
+        };
         self.check_order(&found);
         for (offset, value) in self.acknowledged.range(from..) {
             let there = found.get(offset);
@@ -127,7 +131,7 @@ impl Ledger {
 
     /// Reads once at `offset`, by whatever index there is, and compares.
     pub fn probe(&self, wire: &mut Wire, offset: i64) {
-        let (found, _) = self.read(wire, offset, offset + 1);
+        let Some((found, _)) = self.read(wire, offset, offset + 1) else { return };
         assert_eq!(found.get(&offset), self.acknowledged.get(&offset), "{self}: a read at offset {offset}");
         self.check_places(&found);
     }
@@ -140,8 +144,9 @@ impl Ledger {
         self.acknowledged = self.acknowledged.split_off(&log_start);
     }
 
-    /// The records from `from` on, up to the batch before `to`, with the bytes they take.
-    fn read(&self, wire: &mut Wire, from: i64, to: i64) -> (BTreeMap<i64, Value>, u64) {
+    /// The records from `from` on, up to the batch before `to`, with the bytes they take; nothing if retention deleted
+    /// some of them meanwhile.
+    fn read(&self, wire: &mut Wire, from: i64, to: i64) -> Option<(BTreeMap<i64, Value>, u64)> {
         let (mut found, mut read, mut next) = (BTreeMap::new(), 0, from);
         let mut end = to;
         let max_bytes = if to == i64::MAX { FETCH_BYTES } else { PROBE_BYTES };
@@ -151,6 +156,11 @@ impl Ledger {
             if error == ErrorCode::CORRUPT_MESSAGE {
                 next = self.after_hole(next, "CORRUPT_MESSAGE");
                 continue;
+            }
+            if error == ErrorCode::OFFSET_OUT_OF_RANGE
+                && wire.log_start(&self.topic, self.partition).expect("an answer to ListOffsets") > next
+            {
+                return None;
             }
             assert_eq!(error, ErrorCode::NONE, "{self}: fetch at {next}");
             end = end.min(high_watermark);
@@ -173,7 +183,7 @@ impl Ledger {
                 next = self.after_hole(next, "no good batch");
             }
         }
-        (found, read)
+        Some((found, read))
     }
 
     fn after_hole(&self, offset: i64, what: &str) -> i64 {
