@@ -254,7 +254,8 @@ pub enum Prepared {
 /// The producers of one partition.
 #[derive(Debug)]
 pub struct ProducerStates {
-    entries: HashMap<i64, ProducerEntry>,
+    /// By id. It grows in small steps, where a hash table would move a million producers at once, under the log's lock.
+    entries: BTreeMap<i64, Box<ProducerEntry>>,
     verifications: HashMap<i64, Verification>,
     last_guard: u64,
     /// First offset → producer.
@@ -271,7 +272,7 @@ impl ProducerStates {
     /// (`producer.id.expiration.ms`).
     pub fn new(log_start_offset: i64, expiration_ms: i64) -> Self {
         ProducerStates {
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             verifications: HashMap::new(),
             last_guard: 0,
             ongoing: BTreeMap::new(),
@@ -294,7 +295,7 @@ impl ProducerStates {
             if !header.has_producer_id() {
                 continue;
             }
-            let entry = self.entries.get(&header.producer_id);
+            let entry = self.get(header.producer_id);
             if args.origin == AppendOrigin::Client
                 && let Some(duplicate) = entry.and_then(|entry| entry.duplicate_of(&header))
             {
@@ -318,7 +319,7 @@ impl ProducerStates {
             match self.entries.get_mut(&append.producer_id) {
                 Some(entry) => entry.update(&append.entry),
                 None => {
-                    self.entries.insert(append.producer_id, append.entry);
+                    self.entries.insert(append.producer_id, Box::new(append.entry));
                 }
             }
             for &first_offset in &append.started {
@@ -366,7 +367,7 @@ impl ProducerStates {
     ) -> Result<(), ProducerError> {
         let at = update.appends.iter().position(|append| append.producer_id == header.producer_id);
         let at = at.unwrap_or_else(|| {
-            let current = self.entries.get(&header.producer_id);
+            let current = self.get(header.producer_id);
             let verification = self.verifications.get(&header.producer_id).copied();
             update.appends.push(AppendState::new(header.producer_id, current, verification, origin));
             update.appends.len() - 1
@@ -446,14 +447,12 @@ impl ProducerStates {
 
     /// What is known of a producer.
     pub fn get(&self, producer_id: i64) -> Option<&ProducerEntry> {
-        self.entries.get(&producer_id)
+        self.entries.get(&producer_id).map(Box::as_ref)
     }
 
     /// All producers by id.
     pub fn producers(&self) -> Vec<(i64, ProducerEntry)> {
-        let mut all: Vec<_> = self.entries.iter().map(|(id, entry)| (*id, *entry)).collect();
-        all.sort_unstable_by_key(|(id, _)| *id);
-        all
+        self.entries.iter().map(|(id, entry)| (*id, **entry)).collect()
     }
 
     /// Number of producers.

@@ -592,6 +592,23 @@ fn expensive() -> Vec<(&'static str, Vec<u8>)> {
             ),
         ),
         (
+            // Each of these groups has all keys; as many as make no large frame.
+            "DescribeConfigs (groups)",
+            encoded(
+                4,
+                &DescribeConfigsRequest::default().with_include_synonyms(true).with_resources(
+                    (0..12_000)
+                        .map(|n| {
+                            describe_configs_request::DescribeConfigsResource::default()
+                                .with_resource_type(32)
+                                .with_resource_name(StrBytes::from_string(format!("{n:x}")))
+                                .with_configuration_keys(None)
+                        })
+                        .collect(),
+                ),
+            ),
+        ),
+        (
             "DescribeConfigs",
             encoded(
                 4,

@@ -144,7 +144,7 @@ impl ProducerStates {
             if let Some(first_offset) = entry.current_txn_first_offset {
                 self.ongoing.insert(first_offset, producer_id);
             }
-            self.entries.insert(producer_id, entry);
+            self.entries.insert(producer_id, Box::new(entry));
         }
         Ok(())
     }
