@@ -2,6 +2,8 @@
 //!
 //! One batch is one atomic unit. What is read here has its checksum verified: a follower appends nothing else.
 
+use std::ops::RangeInclusive;
+
 use bytes::{Bytes, BytesMut};
 use protocol::batch::{self, BatchBuilder, BatchHeader, RawBatch};
 
@@ -24,7 +26,7 @@ pub enum BatchError {
         /// Base offset that came.
         found: i64,
     },
-    /// A batch of an epoch that is yet to come.
+    /// A batch of an epoch that is yet to come, or below that of the batch before it.
     #[error("batch at offset {base_offset} is of epoch {epoch}")]
     Epoch {
         /// Base offset of the batch.
@@ -122,9 +124,14 @@ pub fn batches(input: &[u8]) -> impl Iterator<Item = Result<Batch<'_>, BatchErro
     })
 }
 
-/// Checks that the batches follow `expected` without a gap, are of no epoch above `max_epoch`, and that their control
-/// records can be read; gives the length of the whole batches in bytes.
-pub fn check_fetched(input: &[u8], mut expected: i64, max_epoch: i32) -> Result<usize, BatchError> {
+/// Checks that the batches follow `expected` without a gap, that their epochs never fall, from the first to the last of
+/// `epochs`, and that their control records can be read; gives the length of the whole batches in bytes.
+pub fn check_fetched(
+    input: &[u8],
+    mut expected: i64,
+    epochs: RangeInclusive<i32>,
+) -> Result<usize, BatchError> {
+    let mut least = *epochs.start();
     let mut length = 0;
     for batch in batches(input) {
         let batch = batch?;
@@ -132,9 +139,10 @@ pub fn check_fetched(input: &[u8], mut expected: i64, max_epoch: i32) -> Result<
         if base_offset != expected || batch.next_offset() <= expected {
             return Err(BatchError::Gap { expected, found: base_offset });
         }
-        if epoch > max_epoch {
+        if epoch < least || epoch > *epochs.end() {
             return Err(BatchError::Epoch { base_offset, epoch });
         }
+        least = epoch;
         if batch.is_control() {
             control::decode_batch(&batch)?;
         }

@@ -2,6 +2,7 @@
 
 use crate::log::SnapshotInfo;
 use crate::replica::OffsetAndEpoch;
+use crate::{batch, control};
 
 /// The snapshot that `format` writes: it only tells the first voters and is never served to others.
 pub const BOOTSTRAP_ID: OffsetAndEpoch = OffsetAndEpoch { offset: 0, epoch: 0 };
@@ -16,6 +17,35 @@ pub const DELETED_SUFFIX: &str = ".checkpoint.deleted";
 /// Name of the file of a complete snapshot: `%020d-%010d.checkpoint`.
 pub fn file_name(id: OffsetAndEpoch) -> String {
     format!("{:020}-{:010}{SUFFIX}", id.offset, id.epoch)
+}
+
+/// Checks a snapshot while it is fetched, piece by piece: whole batches with good checksums, whose control records can
+/// be read. Holds the begin of a batch whose end is yet to come.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotCheck {
+    rest: Vec<u8>,
+}
+
+impl SnapshotCheck {
+    /// False if the snapshot is none.
+    pub(crate) fn take(&mut self, piece: &[u8]) -> bool {
+        self.rest.extend_from_slice(piece);
+        let mut checked = 0;
+        for batch in batch::batches(&self.rest) {
+            let Ok(batch) = batch else { return false };
+            if batch.is_control() && control::decode_batch(&batch).is_err() {
+                return false;
+            }
+            checked += batch.bytes().len();
+        }
+        self.rest.drain(..checked);
+        self.rest.len() <= batch::MAX_BATCH_BYTES
+    }
+
+    /// Whether the pieces so far end with a batch.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.rest.is_empty()
+    }
 }
 
 /// The id in the name of a complete snapshot; `None` for every other name.

@@ -92,7 +92,7 @@ fn file(bytes: &[u8]) {
             }
         }
     }
-    let _ = batch::check_fetched(bytes, 0, i32::MAX);
+    let _ = batch::check_fetched(bytes, 0, 0..=i32::MAX);
     with_folder(|dir| {
         fs::write(dir.join("bootstrap.checkpoint"), bytes).expect("a file in memory");
         if let Ok(Some(records)) = controller::read_bootstrap(dir) {

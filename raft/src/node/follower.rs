@@ -142,11 +142,12 @@ impl<L: Log> Node<L> {
             }
             self.log.start_snapshot(id)?;
             if let Role::Follower(follower) = &mut self.role {
-                follower.download = Some(Download { id, position: 0 });
+                follower.download = Some(Download::new(id));
             }
             return Ok(true);
         }
-        let Ok(length) = batch::check_fetched(&response.records, offset, self.epoch) else {
+        let epochs = self.epoch_before(offset)..=self.epoch;
+        let Ok(length) = batch::check_fetched(&response.records, offset, epochs) else {
             // Damaged on the way or on the leader's disk: ask again, after a while.
             return Ok(false);
         };

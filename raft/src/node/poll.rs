@@ -127,7 +127,7 @@ impl<L: Log> Node<L> {
         let replica = self.config.replica_key();
         let max_bytes = i32::try_from(self.config.fetch_max_bytes).unwrap_or(i32::MAX);
         if let Role::Follower(state) = &self.role
-            && let Some(download) = state.download
+            && let Some(download) = &state.download
         {
             let request = FetchSnapshotRequest {
                 cluster_id,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::leader::Leader;
 use crate::replica::{Endpoint, OffsetAndEpoch, ReplicaKey};
+use crate::snapshot::SnapshotCheck;
 
 /// The state of a node without its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,10 +94,17 @@ pub(super) struct Follower {
 }
 
 /// A snapshot that is being fetched.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Download {
     pub(super) id: OffsetAndEpoch,
     pub(super) position: u64,
+    pub(super) check: SnapshotCheck,
+}
+
+impl Download {
+    pub(super) fn new(id: OffsetAndEpoch) -> Self {
+        Download { id, position: 0, check: SnapshotCheck::default() }
+    }
 }
 
 #[derive(Debug)]

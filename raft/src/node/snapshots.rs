@@ -80,12 +80,15 @@ impl<L: Log> Node<L> {
             && u64::try_from(response.position) == Ok(position)
             && download.position == position
             && !response.bytes.is_empty();
-        if !fits {
+        let complete = u64::try_from(response.size)
+            .is_ok_and(|size| position.saturating_add(response.bytes.len() as u64) >= size);
+        // Damaged on the way or on the leader's disk: what there is of it is no snapshot.
+        let good = fits && download.check.take(&response.bytes) && (!complete || download.check.is_whole());
+        if !good {
             follower.download = None;
             return Ok(false);
         }
         download.position += response.bytes.len() as u64;
-        let complete = u64::try_from(response.size).is_ok_and(|size| download.position >= size);
         if complete {
             follower.download = None;
         }
