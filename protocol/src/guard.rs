@@ -201,6 +201,10 @@ impl Walk<'_> {
         let mut unknown = 0usize;
         for _ in 0..self.input.uvarint()? {
             let tag = self.input.uvarint()?;
+            if i32::try_from(tag).is_err() {
+                // The decoder counts such a one and loses it. No client sends it.
+                return Err(DecodeError::Length(tag.into()));
+            }
             let size = self.input.uvarint()? as usize;
             let Some(field) = fields.iter().find(|field| field.tag == Some(tag)) else {
                 self.decoded_bytes = self.decoded_bytes.saturating_add(size);
