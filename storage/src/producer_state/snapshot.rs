@@ -141,11 +141,12 @@ impl ProducerStates {
             if is_expired(&entry, now_ms, self.expiration_ms) {
                 continue;
             }
-            if let Some(first_offset) = entry.current_txn_first_offset {
-                self.ongoing.insert(first_offset, producer_id);
-            }
             self.entries.insert(producer_id, Box::new(entry));
         }
+        // A producer that is there twice counts once.
+        let open = |(id, first_offset): (i64, Option<i64>)| Some((first_offset?, id));
+        let all = self.entries.iter().map(|(id, entry)| (*id, entry.current_txn_first_offset));
+        self.ongoing = all.filter_map(open).collect();
         Ok(())
     }
 }
