@@ -350,7 +350,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Handles the whole frames in the buffer; true when a turn ended before they did.
+    /// Handles the whole frames in the buffer; true when a turn ended before they did. A turn that ends with the last
+    /// frame is not one of these: giving way for nothing has the runtime wake another thread.
     fn handle_frames(&mut self) -> Result<bool, End> {
         for _ in 0..TURN_REQUESTS {
             if !self.has_room() {
@@ -401,7 +402,7 @@ impl<S: Service> Connection<S> {
                 Outcome::Close(reason) => return Err(End::Refused(reason)),
             }
         }
-        Ok(true)
+        Ok(!matches!(self.read.front(self.bounds.limits.request_bytes), Front::Partial))
     }
 
     /// Moves answers that are there from the head of the line to the outbox.
