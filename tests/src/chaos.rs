@@ -76,6 +76,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("log.index.interval.bytes", "256"),
     ("log.index.size.max.bytes", "2048"),
     ("log.retention.ms", "-1"),
+    ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"),
     ("log.segment.delete.delay.ms", "1000"),
 ];
 
@@ -101,19 +102,22 @@ pub struct Outcome {
 }
 
 impl Run {
-    /// Starts a cluster of these roles; its clients are in its network from now on, with this thread.
-    pub fn start(seed: u64, roles: &[Role]) -> Run {
+    /// Starts a cluster of these roles, with more settings; its clients are in its network from now on, with this thread.
+    pub fn start(seed: u64, roles: &[Role], more: &[(&str, &str)]) -> Run {
+        let settings = &[SETTINGS, more].concat();
         let network = Network::new(roles.len());
         let cluster = match &network {
-            Some(network) => Cluster::in_network(network, roles, Quorum::Static, SETTINGS),
-            None => Cluster::prepared(&vec![Target::Ours; roles.len()], roles, Quorum::Static, SETTINGS),
+            Some(network) => Cluster::in_network(network, roles, Quorum::Static, settings),
+            None => Cluster::prepared(&vec![Target::Ours; roles.len()], roles, Quorum::Static, settings),
         };
         if let Some(network) = &network {
             network.enter();
         }
+        let started = Instant::now();
         let mut breaker = Breaker::new(cluster, roles, network);
         breaker.cluster.format();
         breaker.cluster.start_all();
+        println!("{} nodes after {:?}", roles.len(), started.elapsed());
         let address = |id: usize| (id, breaker.cluster.node(id).bootstrap());
         let brokers: Addresses = breaker.brokers().into_iter().map(address).collect();
         Run { seed, foreign: Foreign::start(&brokers), breaker, brokers, rounds: Vec::new() }
@@ -144,6 +148,7 @@ impl Run {
             self.look(&topic, &history, 1);
             self.judge(round, &topic, &history, &[]);
         }
+        let started = Instant::now();
         for node in &mut self.breaker.cluster.nodes {
             node.terminate();
         }
@@ -151,6 +156,7 @@ impl Run {
             let code = node.wait_end();
             assert!(matches!(code, Some(0 | 143)), "{code:?}; last lines:\n{}", node.output().tail());
         }
+        println!("stopped after {:?}", started.elapsed());
     }
 
     fn create(&mut self, topic: &str, history: &History) {

@@ -1,7 +1,8 @@
 //! Brokers and controllers that are killed, frozen, cut off, full or emptied under load: what clients saw keeps the rules.
 //!
 //! `MINIKAFKA_CHAOS_ROUNDS`: how many rounds, on a new cluster every so many; unset: a few fixed ones.
-//! `MINIKAFKA_CHAOS_FIRST`: number of the first round. `MINIKAFKA_SEED` with the number decides what a round does.
+//! `MINIKAFKA_CHAOS_SETTINGS`: more settings of the nodes; with `min.insync.replicas=1,unclean.leader.election.enable=true`
+//! records are lost, and the rules find them. `MINIKAFKA_CHAOS_FIRST`: number of the first round. `MINIKAFKA_SEED` with the number decides what a round does.
 
 use std::time::Duration;
 
@@ -41,7 +42,9 @@ fn rounds(seed: u64, numbers: &[u64]) -> Vec<Outcome> {
     // In a thread of its own, which stays in the network that the run makes.
     std::thread::scope(|scope| {
         let run = scope.spawn(|| {
-            let mut run = Run::start(seed, roles);
+            let more = std::env::var("MINIKAFKA_CHAOS_SETTINGS").unwrap_or_default();
+            let more: Vec<(&str, &str)> = more.split(',').filter_map(|pair| pair.split_once('=')).collect();
+            let mut run = Run::start(seed, roles, &more);
             let outcomes = numbers.iter().map(|round| run.round(*round)).collect();
             run.finish();
             outcomes

@@ -51,11 +51,11 @@ class Client:
 
     def read(self, r):
         self.reading, self.ends, self.positions = True, None, {}
-        self.reader = threading.Thread(target=self.consume, args=(r["topic"], r["group"]), daemon=True)
+        self.reader = threading.Thread(target=self.consume, args=(r,), daemon=True)
         self.reader.start()
 
-    def consume(self, topic, group):
-        generation = 0
+    def consume(self, r):
+        topic, group, generation = r["topic"], r["group"], 0
 
         def assigned(consumer, partitions):
             nonlocal generation
@@ -71,7 +71,7 @@ class Client:
 
         c = Consumer({**self.base, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest",
                       "session.timeout.ms": 6000, "heartbeat.interval.ms": 500, "fetch.wait.max.ms": 50,
-                      "fetch.error.backoff.ms": 50})
+                      "fetch.error.backoff.ms": 50, "client.rack": r["rack"]})
         c.subscribe([topic], on_assign=assigned)
         last = time.monotonic()
         while self.reading:

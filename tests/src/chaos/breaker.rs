@@ -43,7 +43,8 @@ impl Breaker {
     /// Takes over an unformatted cluster; each node's metadata log gets a directory of its own.
     pub fn new(cluster: Cluster, roles: &[Role], network: Option<Network>) -> Breaker {
         let mut disks = Vec::new();
-        for node in &cluster.nodes {
+        for (id, node) in (1..).zip(&cluster.nodes) {
+            node.set("broker.rack", Some(&format!("rack-{id}")));
             let metadata = node.data().with_file_name("metadata");
             node.set("metadata.log.dir", Some(&metadata.display().to_string()));
             disks.extend([node.data(), metadata].iter().map_while(|path| SmallDisk::mount(path, DISK_MIB)));

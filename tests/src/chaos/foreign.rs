@@ -14,6 +14,8 @@ const PRODUCER: u32 = 800;
 /// A running program.
 pub struct Foreign {
     program: Program,
+    /// Where its consumer is: beside the first broker.
+    rack: String,
     lines_read: usize,
 }
 
@@ -23,7 +25,8 @@ impl Foreign {
         let mut command = std::process::Command::new(setup::fetched("python/bin/python"));
         command.arg(setup::client("python").join("chaos.py"));
         let bootstrap: Vec<&str> = brokers.iter().map(|(_, address)| address.as_str()).collect();
-        Foreign { program: Program::start(command, &bootstrap.join(",")), lines_read: 0 }
+        let rack = format!("rack-{}", brokers.first().map_or(0, |(id, _)| *id));
+        Foreign { program: Program::start(command, &bootstrap.join(",")), rack, lines_read: 0 }
     }
 
     /// Begins to write to and to read from a topic.
@@ -31,7 +34,8 @@ impl Foreign {
         let write = json!({"topic": topic, "partitions": partitions, "process": PRODUCER});
         self.program.call("write", write).expect("the program writes");
         let group = format!("group-{topic}");
-        self.program.call("read", json!({"topic": topic, "group": group})).expect("the program reads");
+        let read = json!({"topic": topic, "group": group, "rack": self.rack});
+        self.program.call("read", read).expect("the program reads");
     }
 
     /// Ends the writing; returns when the end of every record is known, or was given up.
