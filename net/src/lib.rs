@@ -11,6 +11,7 @@ mod listener;
 mod outbox;
 mod pool;
 mod quotas;
+pub mod reach;
 mod read_buffer;
 pub mod tasks;
 
