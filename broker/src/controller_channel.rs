@@ -42,6 +42,12 @@ pub enum Origin {
 pub trait ControllerChannel: Send + Sync + 'static {
     /// Sends one request, header and body.
     fn call(&self, origin: Origin, request: Bytes) -> ControllerCall;
+
+    /// Completes when the active controller may not know that the broker lives: it is another than the one that answered
+    /// the last heartbeat, or the connection to it has ended. Never, for a channel that cannot tell.
+    fn lost_touch(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// Why a typed call has no response.

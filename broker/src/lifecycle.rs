@@ -27,10 +27,17 @@ use crate::replica::manager::ReplicaManager;
 
 const BROKER_REGISTRATION_VERSION: i16 = 4;
 const BROKER_HEARTBEAT_VERSION: i16 = 1;
-/// First pause before a registration or heartbeat is tried again; doubles up to the heartbeat interval.
+/// First pause before a registration or heartbeat is tried again; doubles up to the heartbeat interval, but not further
+/// than this: a node that returns is waited for.
 const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_millis(200);
+/// The least pause between heartbeats, however often the controller is lost.
+const SPACING: Duration = Duration::from_millis(50);
+/// How long a broker that stops looks for a controller that answers. Longer is of no use: without the broker's connections
+/// the next controller soon takes it for dead, which moves its leaderships too.
+const CONTROLLER_LOST: Duration = Duration::from_millis(1_500);
 /// Pause between heartbeats of a broker that waits to be released.
-const SHUTDOWN_HEARTBEAT: Duration = Duration::from_millis(50);
+const SHUTDOWN_HEARTBEAT: Duration = Duration::from_millis(20);
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +68,8 @@ pub(crate) struct Lifecycle {
     interval: Duration,
     /// When the controller accepted the broker last.
     heard_at: Mutex<Instant>,
+    /// The broker leaves: from then on it does not ask to be unfenced.
+    leaving: CancellationToken,
 }
 
 impl Lifecycle {
@@ -99,6 +108,7 @@ impl Lifecycle {
                         registered_at: committed_offset.max(response.broker_epoch),
                         interval,
                         heard_at: Mutex::new(Instant::now()),
+                        leaving: CancellationToken::new(),
                     });
                 }
                 Ok((response, _)) => {
@@ -119,7 +129,7 @@ impl Lifecycle {
                 return Err(RegistrationError::TimedOut(timeout));
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(interval);
+            pause = (pause * 2).min(interval).min(RETRY_MAX);
         }
     }
 
@@ -152,20 +162,28 @@ impl Lifecycle {
             }
             // The metadata moves on by itself; ask again soon.
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.interval);
+            pause = (pause * 2).min(self.interval).min(RETRY_MAX);
         }
     }
 
-    /// Sends heartbeats until cancelled; one goes out at once when a directory fails.
+    /// Sends heartbeats until cancelled, or the broker leaves; one goes out at once when a directory fails, and when there is another controller
+    /// or connection, so that nobody takes the broker for dead.
     pub(crate) async fn keep_alive(&self, cancel: CancellationToken) {
         let mut dir_failures = self.replicas.dir_failures();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
+                () = self.leaving.cancelled() => return,
                 () = tokio::time::sleep(self.interval) => {}
                 _ = dir_failures.changed() => {}
+                () = self.lost_touch() => {}
             }
-            match self.heartbeat(false, false).await {
+            let answer = tokio::select! {
+                // One that is on its way goes before those of the end.
+                () = self.leaving.cancelled() => return,
+                answer = self.heartbeat(false, false) => answer,
+            };
+            match answer {
                 Ok((response, _)) if response.error_code != 0 => {
                     tracing::warn!("heartbeat refused: {}", ErrorCode(response.error_code).name());
                 }
@@ -175,18 +193,29 @@ impl Lifecycle {
         }
     }
 
-    /// Leaves in order: the controller moves leaderships away first. Gives up after `grace`.
+    async fn lost_touch(&self) {
+        tokio::time::sleep(SPACING).await;
+        self.channel.lost_touch().await;
+    }
+
+    /// Leaves in order: the controller moves leaderships away first. Gives up after `grace`, and sooner if no controller
+    /// answers.
     pub(crate) async fn shut_down(&self, grace: Duration) {
+        self.leaving.cancel();
         let deadline = Instant::now() + grace;
-        while Instant::now() < deadline {
-            match tokio::time::timeout_at(deadline, self.heartbeat(false, true)).await {
+        let mut heard_at = Instant::now();
+        loop {
+            let until = deadline.min(heard_at + CONTROLLER_LOST);
+            match tokio::time::timeout_at(until, self.heartbeat(false, true)).await {
                 Ok(Ok((response, _))) if response.should_shut_down || response.error_code != 0 => return,
+                Ok(Ok(_)) => heard_at = Instant::now(),
                 Ok(Err(e)) => tracing::debug!("heartbeat failed: {e}"),
-                _ => {}
+                Err(_) => break,
             }
             tokio::time::sleep(SHUTDOWN_HEARTBEAT).await;
         }
-        tracing::warn!("the controller did not release the broker within {grace:?}");
+        let waited = grace - deadline.saturating_duration_since(Instant::now());
+        tracing::warn!("no controller released the broker within {waited:?}");
     }
 
     async fn heartbeat(

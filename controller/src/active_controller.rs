@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   request ─▶ who leads? ─┬─ this node ─▶ handle
-//!                 ▲        └─ another ──▶ connection (one, requests one behind the other)
+//!                 ▲        └─ another ──▶ connection (one for the node's own requests and one for those of clients,
+//!                 │                       requests one behind the other)
 //!                 └── NOT_CONTROLLER, connection lost, new leader: again, until the deadline
 //! ```
 //!
@@ -23,7 +24,9 @@ use protocol::{ErrorCode, Request as _};
 use raft::Address;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::api;
 use crate::api::raft::topic_name;
@@ -41,12 +44,16 @@ const RESPONSE_BYTES: usize = 100 * 1024 * 1024;
 #[error("the active controller cannot be reached")]
 pub struct Unavailable;
 
-/// A way to the active controller. Clones share one connection.
+/// A way to the active controller. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct ActiveController {
     handle: ControllerHandle,
     runtime: Handle,
-    link: Arc<Link>,
+    /// Heartbeats do not wait behind what clients ask for.
+    own: Arc<Link>,
+    forwarded: Arc<Link>,
+    /// Leader and epoch of the controller that answered the last heartbeat.
+    told: Arc<parking_lot::Mutex<Option<(i32, i32)>>>,
 }
 
 /// The connection to the controller that led last.
@@ -63,6 +70,13 @@ enum Message {
     Own(Bytes),
     /// A client's request, from this address.
     Forwarded(Bytes, IpAddr),
+}
+
+impl Message {
+    fn is_heartbeat(&self) -> bool {
+        let Self::Own(request) = self else { return false };
+        RequestHeader::parse(request).is_ok_and(|header| header.api_key == ApiKey::BROKER_HEARTBEAT)
+    }
 }
 
 /// Why one attempt gave no answer.
@@ -82,16 +96,46 @@ impl ActiveController {
             request_timeout,
             response_bytes: RESPONSE_BYTES,
         };
-        let link = Arc::new(Link { limits: Arc::new(limits), open: Mutex::new(None) });
-        Self { handle, runtime, link }
+        let limits = Arc::new(limits);
+        let link = || Arc::new(Link { limits: limits.clone(), open: Mutex::new(None) });
+        Self { handle, runtime, own: link(), forwarded: link(), told: Arc::default() }
     }
 
-    /// Sends a request of this node: header and body. The answer is header and body too.
+    /// Completes when the active controller may not know that this node lives: another leads than the one that answered
+    /// the last heartbeat, or the connection on which it was sent has ended.
+    pub async fn lost_touch(&self) {
+        let mut leader = self.handle.leader();
+        let told = *self.told.lock();
+        let is_local = told.is_some_and(|(id, _)| id == self.handle.node_id());
+        let ended = async {
+            let open = self.own.open.lock().await.as_ref().map(|(_, connection)| connection.clone());
+            match open {
+                Some(connection) if !is_local => connection.closed().await,
+                None if !is_local => {}
+                _ => std::future::pending().await,
+            }
+        };
+        let is_new = |leader: &LeaderAndEpoch| {
+            self.is_reachable(leader) && leader.leader_id.map(|id| (id, leader.epoch)) != told
+        };
+        let another = async {
+            if leader.wait_for(is_new).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = another => {}
+            () = ended => {}
+        }
+    }
+
+    /// Sends a request of this node: header and body. The answer is header and body too. It is not sent again once nobody
+    /// waits for the answer.
     ///
     /// # Errors
     /// No controller answered within `timeout`, or what it answered cannot be read.
     pub async fn call(&self, request: Bytes, timeout: Duration) -> Result<Answer, Unavailable> {
-        self.run(Message::Own(request), timeout).await
+        AbortOnDropHandle::new(self.spawn(Message::Own(request), timeout)).await.unwrap_or(Err(Unavailable))
     }
 
     /// Sends a client's request on, as it came from `client`. The answer's `committed_offset` is at least that of what
@@ -105,22 +149,21 @@ impl ActiveController {
         client: IpAddr,
         timeout: Duration,
     ) -> Result<Answer, Unavailable> {
-        let answer = self.run(Message::Forwarded(request.clone(), client), timeout).await;
-        answer.or_else(|unavailable| {
+        let sent = self.spawn(Message::Forwarded(request.clone(), client), timeout);
+        sent.await.unwrap_or(Err(Unavailable)).or_else(|unavailable| {
             let header = RequestHeader::parse(&request).map_err(|_| unavailable)?;
             let body = request.slice(header.body_start..);
             api::timed_out(&header, body).map_err(|_| unavailable)
         })
     }
 
-    async fn run(&self, message: Message, timeout: Duration) -> Result<Answer, Unavailable> {
+    fn spawn(&self, message: Message, timeout: Duration) -> JoinHandle<Result<Answer, Unavailable>> {
         let this = self.clone();
         let deadline = Instant::now() + timeout;
         // On a runtime that no client's data keeps waiting.
-        let answered = self.runtime.spawn(async move {
+        self.runtime.spawn(async move {
             tokio::time::timeout_at(deadline, this.attempts(message)).await.unwrap_or(Err(Unavailable))
-        });
-        answered.await.unwrap_or(Err(Unavailable))
+        })
     }
 
     async fn attempts(&self, message: Message) -> Result<Answer, Unavailable> {
@@ -134,7 +177,12 @@ impl ActiveController {
                 () = is_replaced(&mut leader, &known) => continue,
             };
             match attempt {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    if message.is_heartbeat() {
+                        *self.told.lock() = known.leader_id.map(|id| (id, known.epoch));
+                    }
+                    return Ok(answer);
+                }
                 Err(Failed::Final) => return Err(Unavailable),
                 // The next leader may be known at any moment.
                 Err(Failed::Retry) => {
@@ -188,7 +236,11 @@ impl ActiveController {
         address: &Address,
         message: &Message,
     ) -> Result<Result<Answer, Failed>, ClientError> {
-        let connection = self.connection(address).await?;
+        let link = match message {
+            Message::Own(_) => &self.own,
+            Message::Forwarded(..) => &self.forwarded,
+        };
+        let connection = link.connection(address).await?;
         let answered = match message {
             Message::Own(request) => send_own(&connection, request).await,
             Message::Forwarded(request, client) => send_envelope(&connection, request, *client).await,
@@ -199,21 +251,23 @@ impl ActiveController {
         };
         if is_stale {
             // As Kafka does: whoever is not the controller any more is not asked again on this connection.
-            let mut open = self.link.open.lock().await;
+            let mut open = link.open.lock().await;
             open.take_if(|(known, _)| known == address);
         }
         answered
     }
+}
 
+impl Link {
     async fn connection(&self, address: &Address) -> Result<Connection, ClientError> {
-        let mut open = self.link.open.lock().await;
+        let mut open = self.open.lock().await;
         if let Some((known, connection)) = &*open
             && known == address
             && connection.is_open()
         {
             return Ok(connection.clone());
         }
-        let limits = self.link.limits.clone();
+        let limits = self.limits.clone();
         let connection = Connection::open(&address.host, address.port, limits).await?;
         *open = Some((address.clone(), connection.clone()));
         Ok(connection)

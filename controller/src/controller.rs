@@ -24,6 +24,7 @@ use raft::Address;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api_error::ApiError;
+use crate::closer_look::{BrokerConnections, CloserLooks, Unreachable};
 use crate::decide::{Rules, View, decide};
 use crate::entropy::Entropy;
 use crate::event::{Decision, Event, Request, Response};
@@ -97,6 +98,9 @@ pub(crate) struct Setup {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// The connections of brokers to this controller, and those brokers whose last one ended.
+    pub(crate) brokers: Arc<BrokerConnections>,
+    pub(crate) departures: mpsc::Receiver<i32>,
     /// Resolved to stop in good order.
     pub(crate) stop: oneshot::Receiver<()>,
     /// A steady clock in ms.
@@ -119,6 +123,7 @@ struct Active {
     liveness: Liveness,
     pending: VecDeque<Pending>,
     held: Held,
+    looks: CloserLooks,
     rebalance_at: Option<i64>,
     unclean_at: i64,
     idle_at: Option<i64>,
@@ -159,6 +164,10 @@ enum Wake {
     Stop,
     Store(StoreEvent),
     Command(Command),
+    /// The last connection of this broker ended.
+    Departure(i32),
+    /// A look at a broker is over: whether nobody listens for it, and whether to look again.
+    Looked(Unreachable, bool, bool),
     Timer,
     NoMoreCommands,
 }
@@ -177,6 +186,10 @@ impl<S: MetadataStore> Controller<S> {
                 command = self.setup.commands.recv(), if commands_open && !stopping => {
                     command.map_or(Wake::NoMoreCommands, Wake::Command)
                 }
+                Some(broker) = self.setup.departures.recv() => Wake::Departure(broker),
+                (broker, is_gone, again) = next_look(&mut self.active) => {
+                    Wake::Looked(broker, is_gone, again)
+                }
                 () = wait_until(deadline, now_ms) => Wake::Timer,
             };
             let woken = Instant::now();
@@ -188,6 +201,8 @@ impl<S: MetadataStore> Controller<S> {
                 Wake::Store(StoreEvent::Stopped) => return Ok(()),
                 Wake::Store(event) => self.on_store_event(event)?,
                 Wake::Command(command) => self.on_commands(command)?,
+                Wake::Departure(broker) => self.look_closer(|id| id == broker),
+                Wake::Looked(broker, is_gone, again) => self.on_looked(broker, is_gone, again)?,
                 Wake::Timer => self.on_timer()?,
                 Wake::NoMoreCommands => commands_open = false,
             }
@@ -267,6 +282,7 @@ impl<S: MetadataStore> Controller<S> {
             tip,
             pending: VecDeque::new(),
             held: Held::default(),
+            looks: CloserLooks::default(),
             rebalance_at: self.setup.periods.rebalance_ms.map(|period| now_ms + period),
             unclean_at: now_ms + UNCLEAN_CHECK_MS,
             idle_at: self.setup.periods.idle_ms.map(|period| now_ms + period),
@@ -274,10 +290,56 @@ impl<S: MetadataStore> Controller<S> {
         let bootstrap = self.setup.bootstrap.clone();
         self.decide(&Event::Activated { bootstrap, in_transaction }, None)?;
         self.register_itself()?;
+        // Some may have died with the last one.
+        self.look_closer(|_| true);
         // What arrived during the start, such as the registration of this node's broker, shares the first flush.
         match self.setup.commands.try_recv() {
             Ok(command) => self.on_commands(command),
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks at once at those of these brokers that should be there and have no connection to this controller. The
+    /// broker of this process lives as long as the controller does.
+    fn look_closer(&mut self, is_meant: impl Fn(i32) -> bool) {
+        let (own, connections) = (self.setup.rules.node_id, &self.setup.brokers);
+        let Some(active) = &mut self.active else { return };
+        let brokers = active.tip.image().cluster.brokers.values();
+        let missing = |id: i32| id != own && is_meant(id) && !connections.has(id);
+        brokers.filter(|b| !b.fenced && missing(b.id)).for_each(|broker| active.looks.look(broker));
+    }
+
+    fn on_looked(&mut self, at: Unreachable, is_gone: bool, again: bool) -> Result<(), String> {
+        let Unreachable { broker, epoch } = at;
+        if is_gone {
+            self.suspect(broker, epoch)
+        } else {
+            if again {
+                self.look_closer(|id| id == broker);
+            }
+            Ok(())
+        }
+    }
+
+    fn suspect(&mut self, broker: i32, epoch: i64) -> Result<(), String> {
+        if self.setup.brokers.has(broker) {
+            return Ok(());
+        }
+        tracing::info!(broker, epoch, "Looks dead: its connections ended");
+        self.decide(&Event::BrokerUnreachable { broker, epoch }, None)
+    }
+
+    /// A process registers with the id of another that should still be alive, and has no connection any more: then the
+    /// new one need not wait for the whole session of the old one.
+    fn note_successor(&mut self, request: &Request) -> Result<(), String> {
+        let (Request::BrokerRegistration(request), Some(active)) = (request, &self.active) else {
+            return Ok(());
+        };
+        let known = active.tip.image().cluster.broker(request.broker_id.0);
+        let of_another = known.filter(|known| !known.fenced && known.incarnation_id != request.incarnation_id);
+        match of_another.map(|known| (known.id, known.epoch)) {
+            Some((broker, epoch)) if broker != self.setup.rules.node_id => self.suspect(broker, epoch),
+            _ => Ok(()),
         }
     }
 
@@ -300,6 +362,7 @@ impl<S: MetadataStore> Controller<S> {
         for left in (0..GROUP_MAX).rev() {
             let Some(Command { version, request, reply }) = next.take() else { break };
             if self.active.is_some() {
+                self.note_successor(&request)?;
                 self.decide(&Event::Request { version, request }, Some(reply))?;
             } else {
                 // Whoever asked may have gone away.
@@ -551,6 +614,13 @@ impl<S: MetadataStore> Controller<S> {
     }
 }
 
+async fn next_look(active: &mut Option<Active>) -> (Unreachable, bool, bool) {
+    match active {
+        Some(active) => active.looks.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 fn wait_until(deadline: Option<i64>, now_ms: i64) -> impl Future<Output = ()> {
     let wait = deadline.map(|at| std::time::Duration::from_millis(at.saturating_sub(now_ms).max(0) as u64));
     async move {
@@ -579,6 +649,7 @@ fn log_decision<'a>(event: &Event, records: impl Iterator<Item = &'a Record>, fi
         Event::Request { request, .. } => request.name(),
         Event::Activated { .. } => "Activated",
         Event::SessionsDue => "SessionsDue",
+        Event::BrokerUnreachable { .. } => "BrokerUnreachable",
         Event::RebalanceDue => "RebalanceDue",
         Event::UncleanElectionDue => "UncleanElectionDue",
         Event::Idle => return,
@@ -638,6 +709,7 @@ mod tests {
         let publisher = Arc::new(Publisher::new());
         let (commands, command_receiver) = mpsc::channel(16);
         let (stop, stop_receiver) = oneshot::channel();
+        let (brokers, departures) = BrokerConnections::new();
         let latest = protocol::features::MetadataVersion::LATEST_PRODUCTION;
         let fixed = StaticConfig::new(std::collections::BTreeMap::new()).unwrap();
         let setup = Setup {
@@ -654,6 +726,8 @@ mod tests {
             publisher: Arc::clone(&publisher),
             metrics: Arc::default(),
             commands: command_receiver,
+            brokers,
+            departures,
             stop: stop_receiver,
             now_ms: crate::clock::steady_ms,
         };

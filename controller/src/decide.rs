@@ -73,6 +73,7 @@ pub fn decide(view: View<'_>, entropy: &mut Entropy, event: &Event) -> Decision 
         }
         Event::Request { version, request } => decide_request(view, entropy, *version, request),
         Event::SessionsDue => heartbeat::fence_one_silent_broker(view),
+        Event::BrokerUnreachable { broker, epoch } => heartbeat::suspect(view, *broker, *epoch),
         Event::RebalanceDue => election::elect_preferred_everywhere(view),
         Event::UncleanElectionDue => election::elect_uncleanly_where_allowed(view),
         Event::Idle => Decision { records: vec![Record::NoOp(NoOpRecord::default())], ..Decision::default() },

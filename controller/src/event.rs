@@ -36,6 +36,13 @@ pub enum Event {
     },
     /// A broker may have been silent for too long.
     SessionsDue,
+    /// A broker without a connection to this controller looks dead: nobody listens where it said that it would.
+    BrokerUnreachable {
+        /// Broker id.
+        broker: i32,
+        /// Epoch of the registration that was looked at.
+        epoch: i64,
+    },
     /// Leaders should go back to the preferred replicas.
     RebalanceDue,
     /// Partitions without a leader should get one, where unclean elections are allowed.

@@ -8,10 +8,12 @@ use metadata::config::StaticConfig;
 use parking_lot::Mutex;
 use protocol::ErrorCode;
 use protocol::request::RequestHeader;
+use protocol::versions::ApiKey;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api;
 use crate::api_error::ApiError;
+use crate::closer_look::{BrokerConnection, BrokerConnections};
 use crate::controller::{Answered, Command, LeaderAndEpoch, refusal};
 use crate::event::{Request, Response};
 use crate::metrics::{ControllerSnapshot, Metrics};
@@ -53,6 +55,7 @@ pub(crate) struct Shared {
     /// First of `controller.listener.names`.
     pub(crate) listener_name: String,
     pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) brokers: Arc<BrokerConnections>,
     pub(crate) raft: mpsc::Sender<RaftCommand>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) metrics: Arc<Metrics>,
@@ -96,6 +99,24 @@ impl ControllerHandle {
     /// As [`ControllerHandle::handle`].
     pub async fn handle_local(&self, header: &RequestHeader, body: Bytes) -> Result<Answer, InvalidRequest> {
         api::handle(self, &self.shared.listener_name, header, body).await
+    }
+
+    /// What a connection keeps from this request on until it ends, if it brings heartbeats: when the last of a broker's
+    /// is gone, the controller looks closer at the broker. `known` is what the connection has.
+    pub fn note_heartbeat(
+        &self,
+        header: &RequestHeader,
+        body: &[u8],
+        known: Option<BrokerConnection>,
+    ) -> Option<BrokerConnection> {
+        // The first field of all versions is the broker's id.
+        let id = body.first_chunk::<4>().map(|id| i32::from_be_bytes(*id));
+        match id.filter(|_| header.api_key == ApiKey::BROKER_HEARTBEAT) {
+            Some(id) if known.as_ref().is_none_or(|known| known.broker() != id) => {
+                Some(BrokerConnection::new(&self.shared.brokers, id))
+            }
+            _ => known,
+        }
     }
 
     /// `node.id`.

@@ -15,6 +15,7 @@ mod active_controller;
 mod api;
 mod api_error;
 mod clock;
+mod closer_look;
 mod controller;
 pub mod decide;
 pub mod entropy;
@@ -35,6 +36,7 @@ pub mod store;
 
 pub use active_controller::{ActiveController, Unavailable};
 pub use api_error::ApiError;
+pub use closer_look::BrokerConnection;
 pub use controller::LeaderAndEpoch;
 pub use handle::{Answer, ControllerHandle, InvalidRequest};
 pub use kraft_log::OpenError;

@@ -1,11 +1,15 @@
 //! Which brokers are alive: soft state of the active controller, next to the image.
 //!
-//! Nothing here survives a change of controller: a new one gives every registered broker a fresh session.
+//! Nothing here survives a change of controller: a new one gives every registered broker a fresh session. A broker that
+//! looks dead has its session cut down to a short one; any heartbeat that is accepted gives it the whole one again.
 //! The time is an argument.
 
 use std::collections::BTreeMap;
 
 use metadata::MetadataImage;
+
+/// How long a broker that looks dead has for a heartbeat, milliseconds.
+pub const SUSPECT_MS: i64 = 200;
 
 /// What the controller remembers of one broker between two heartbeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,20 @@ struct Contact {
     metadata_offset: i64,
     /// While in controlled shutdown: the offset that all others must have applied before the broker may go.
     shutdown_offset: Option<i64>,
+    /// When it began to look dead, if it was not heard of since.
+    suspected_at: Option<i64>,
+}
+
+impl Contact {
+    fn new(now_ms: i64) -> Self {
+        Self { last_contact_ms: now_ms, metadata_offset: -1, shutdown_offset: None, suspected_at: None }
+    }
+
+    /// The last moment of the session.
+    fn session_end(&self, session_timeout_ms: i64) -> i64 {
+        let whole = self.last_contact_ms.saturating_add(session_timeout_ms);
+        self.suspected_at.map_or(whole, |at| whole.min(at + SUSPECT_MS))
+    }
 }
 
 /// A change of [`Liveness`] that a decision asks for.
@@ -35,6 +53,8 @@ pub enum LivenessUpdate {
     Register(i32),
     /// The broker is fenced because it was silent.
     Expire(i32),
+    /// The broker looks dead: it has a moment to say otherwise.
+    Suspect(i32),
 }
 
 /// Sessions of all registered brokers.
@@ -46,18 +66,19 @@ pub struct Liveness {
 impl Liveness {
     /// A fresh session for every broker of `image`, as at activation.
     pub fn new(image: &MetadataImage, now_ms: i64) -> Self {
-        let contact = Contact { last_contact_ms: now_ms, metadata_offset: -1, shutdown_offset: None };
+        let contact = Contact::new(now_ms);
         Self { contacts: image.cluster.brokers.keys().map(|id| (*id, contact)).collect() }
     }
 
     /// Carries out what a decision asks for; `last_offset` is that of the last record written so far.
     pub fn update(&mut self, update: LivenessUpdate, now_ms: i64, last_offset: i64) {
-        let fresh = Contact { last_contact_ms: now_ms, metadata_offset: -1, shutdown_offset: None };
+        let fresh = Contact::new(now_ms);
         match update {
             LivenessUpdate::Touch { broker, fenced, metadata_offset } => {
                 let contact = self.contacts.entry(broker).or_insert(fresh);
                 contact.last_contact_ms = now_ms;
                 contact.metadata_offset = metadata_offset;
+                contact.suspected_at = None;
                 if fenced {
                     contact.shutdown_offset = None;
                 }
@@ -74,6 +95,11 @@ impl Liveness {
                     contact.shutdown_offset = None;
                 }
             }
+            LivenessUpdate::Suspect(broker) => {
+                if let Some(contact) = self.contacts.get_mut(&broker) {
+                    contact.suspected_at.get_or_insert(now_ms);
+                }
+            }
         }
     }
 
@@ -82,11 +108,9 @@ impl Liveness {
         self.contacts.retain(|id, _| image.cluster.brokers.contains_key(id));
     }
 
-    /// True if the broker was heard of within `session_timeout_ms`.
+    /// True if the broker was heard of within `session_timeout_ms`, and has not looked dead for a while.
     pub fn has_session(&self, broker: i32, now_ms: i64, session_timeout_ms: i64) -> bool {
-        self.contacts
-            .get(&broker)
-            .is_some_and(|contact| contact.last_contact_ms + session_timeout_ms >= now_ms)
+        self.contacts.get(&broker).is_some_and(|contact| contact.session_end(session_timeout_ms) >= now_ms)
     }
 
     /// True if the broker is in controlled shutdown under this controller.
@@ -114,6 +138,6 @@ impl Liveness {
             .contacts
             .iter()
             .filter(|(id, _)| image.cluster.broker(**id).is_some_and(|broker| !broker.fenced));
-        unfenced.map(|(id, contact)| (contact.last_contact_ms + session_timeout_ms + 1, *id)).min()
+        unfenced.map(|(id, contact)| (contact.session_end(session_timeout_ms) + 1, *id)).min()
     }
 }

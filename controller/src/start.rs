@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::active_controller::ActiveController;
 use crate::clock::steady_ms;
+use crate::closer_look::BrokerConnections;
 use crate::controller::{LeaderAndEpoch, Periods, Setup, run};
 use crate::decide::Rules;
 use crate::entropy::Entropy;
@@ -94,6 +95,7 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
     let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
     let (stop, stop_receiver) = oneshot::channel();
     let (ended, ended_receiver) = watch::channel(None);
+    let (brokers, departures) = BrokerConnections::new();
     let raft_config = raft_config(&args, &config, entropy.next_u64());
     let publisher = Arc::new(Publisher::new());
     let metrics = Arc::new(Metrics::default());
@@ -107,6 +109,8 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         publisher: Arc::clone(&publisher),
         metrics: Arc::clone(&metrics),
         commands: command_receiver,
+        brokers: Arc::clone(&brokers),
+        departures,
         stop: stop_receiver,
         now_ms: steady_ms,
     };
@@ -122,6 +126,7 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         properties: Arc::new(node.properties.clone()),
         listener_name: listener,
         commands,
+        brokers,
         raft,
         publisher,
         metrics,

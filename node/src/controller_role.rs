@@ -7,7 +7,7 @@ use broker::{
     ControllerAnswer, ControllerCall, ControllerChannel, ControllerUnavailable, MetadataSource, Origin,
 };
 use bytes::Bytes;
-use controller::{ActiveController, ControllerHandle, Subscription};
+use controller::{ActiveController, BrokerConnection, ControllerHandle, Subscription};
 use metadata::MetadataDelta;
 use net::{ConnectionInfo, MemoryBudget, Outbox, Outcome, Purpose, Service};
 use protocol::guard;
@@ -21,15 +21,22 @@ pub(crate) struct ControllerService {
     pub(crate) memory: Arc<MemoryBudget>,
 }
 
-impl Service for ControllerService {
+/// What is kept of a connection.
+pub(crate) struct Session {
     /// Name of the listener.
-    type Session = Arc<str>;
+    listener: Arc<str>,
+    /// The broker that sends its heartbeats here.
+    broker: Option<BrokerConnection>,
+}
 
-    fn open(&self, info: &ConnectionInfo) -> Arc<str> {
-        info.listener.clone()
+impl Service for ControllerService {
+    type Session = Session;
+
+    fn open(&self, info: &ConnectionInfo) -> Session {
+        Session { listener: info.listener.clone(), broker: None }
     }
 
-    fn call(&self, listener: &mut Arc<str>, frame: &mut [u8], out: &mut Outbox) -> Outcome {
+    fn call(&self, session: &mut Session, frame: &mut [u8], out: &mut Outbox) -> Outcome {
         let Ok(header) = RequestHeader::parse(frame) else {
             return Outcome::Close("undecodable request header".to_owned());
         };
@@ -46,8 +53,9 @@ impl Service for ControllerService {
         let Some(charge) = self.memory.try_charge(frame.len() + decoded, Purpose::Decoding) else {
             return Outcome::Starved;
         };
+        session.broker = self.handle.note_heartbeat(&header, body, session.broker.take());
         let body = Bytes::copy_from_slice(body);
-        let (handle, listener) = (self.handle.clone(), listener.clone());
+        let (handle, listener) = (self.handle.clone(), session.listener.clone());
         Outcome::Exclusive(Box::pin(async move {
             let answer = handle.handle(&listener, &header, body).await;
             drop(charge);
@@ -93,6 +101,10 @@ impl ControllerChannel for ControllerLink {
             let answer = answer.map_err(|_| ControllerUnavailable)?;
             Ok(ControllerAnswer { response: answer.bytes, committed_offset: answer.committed_offset })
         })
+    }
+
+    fn lost_touch(&self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.active.lost_touch())
     }
 }
 

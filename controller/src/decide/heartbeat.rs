@@ -187,6 +187,16 @@ fn take_directories_offline(view: View<'_>, broker: &BrokerRegistration, offline
     records
 }
 
+/// Cuts the session of a broker down that looks dead, if it is still the one that was looked at.
+pub(super) fn suspect(view: View<'_>, broker: i32, epoch: i64) -> Decision {
+    match view.broker_with_epoch(broker, epoch) {
+        Ok(registered) if !registered.fenced => {
+            Decision { liveness: vec![LivenessUpdate::Suspect(broker)], ..Decision::default() }
+        }
+        _ => Decision::default(),
+    }
+}
+
 /// Fences the broker whose session ended first, if any has: one at a time, so that each sees the effect of the last.
 pub(super) fn fence_one_silent_broker(view: View<'_>) -> Decision {
     let due = view.liveness.next_expiry(view.image, view.rules.session_timeout_ms);

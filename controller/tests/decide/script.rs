@@ -122,6 +122,11 @@ impl World {
                 Vec::new()
             }
             "sessions-due" => self.event(&Event::SessionsDue),
+            "unreachable" => {
+                let broker = args.plain[0].parse().unwrap();
+                let epoch = args.number("epoch", self.epoch(broker));
+                self.event(&Event::BrokerUnreachable { broker, epoch })
+            }
             "rebalance" => self.event(&Event::RebalanceDue),
             "unclean-elections" => self.event(&Event::UncleanElectionDue),
             "create-topic" => self.create_topic(&args),
