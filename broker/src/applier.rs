@@ -42,6 +42,10 @@ pub(crate) fn apply(ctx: &Context, delta: &MetadataDelta) {
     }
     let deleted: Vec<_> = delta.changes.topics_deleted.values().map(|t| t.0.name.to_string()).collect();
     ctx.metadata.publish(image);
+    if !delta.changes.brokers.is_empty() {
+        // Who is fenced may not join an in-sync set, and what it lacks is waited for no more.
+        ctx.replicas.all().iter().for_each(|partition| partition.commit());
+    }
     for change in changes.iter().filter(|change| change.is_deleted) {
         change.partition.waiters.wake_all();
     }

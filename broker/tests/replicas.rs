@@ -12,7 +12,9 @@ use protocol::ErrorCode;
 use protocol::batch::BatchBuilder;
 use protocol::compress::Codec;
 use protocol::messages::{FetchResponse, InitProducerIdRequest, InitProducerIdResponse, ProduceResponse};
-use protocol::records::{ConfigRecord, PartitionChangeRecord, Record};
+use protocol::records::{
+    BrokerRegistrationChangeRecord, ConfigRecord, PartitionChangeRecord, Record, RegisterBrokerRecord,
+};
 use protocol::versions::ApiKey;
 use support::{Client, DIR_ID, OTHER_DIR_ID, Setup, TestBroker, batch, fetch, produce};
 
@@ -280,6 +282,22 @@ async fn a_batch_is_committed_by_enough_replicas_or_times_out() {
     let result = &response.responses[0].partition_responses[0];
     assert_eq!((ErrorCode(result.error_code), result.base_offset), (ErrorCode::NONE, 1));
 
+    // A broker that is fenced is waited for no more, although it had just caught up.
+    let registered = RegisterBrokerRecord { broker_id: 2, broker_epoch: 1, ..RegisterBrokerRecord::default() };
+    broker.commit(&[Record::RegisterBroker(registered), change(&[1, 2], 1)]).await;
+    client.send(ApiKey::PRODUCE, 9, &waiting).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let fenced = BrokerRegistrationChangeRecord {
+        broker_id: 2,
+        broker_epoch: 1,
+        fenced: 1,
+        ..BrokerRegistrationChangeRecord::default()
+    };
+    broker.commit(&[change(&[1], UNCHANGED), Record::BrokerRegistrationChange(fenced)]).await;
+    let response: ProduceResponse = client.receive(ApiKey::PRODUCE, 9).await;
+    let result = &response.responses[0].partition_responses[0];
+    assert_eq!((ErrorCode(result.error_code), result.base_offset), (ErrorCode::NONE, 2));
+
     // Too few replicas: acks=all is refused, acks=1 is not, and its batch is committed when the minimum is lowered.
     broker.set_config("t", "min.insync.replicas", "2").await;
     let refused = write(&mut client, &broker, "t", batch(0, &[b"c"])).await;
@@ -288,12 +306,12 @@ async fn a_batch_is_committed_by_enough_replicas_or_times_out() {
         client.call(ApiKey::PRODUCE, 9, &produce(9, &broker, "t", 1, batch(0, &[b"d"]))).await;
     assert_eq!(taken.responses[0].partition_responses[0].error_code, 0);
     let mut reader = Client::connect(broker.address()).await;
-    reader.send(ApiKey::FETCH, 12, &fetch(12, &broker, "t", 2).with_max_wait_ms(60_000)).await;
+    reader.send(ApiKey::FETCH, 12, &fetch(12, &broker, "t", 3).with_max_wait_ms(60_000)).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     broker.set_config("t", "min.insync.replicas", "1").await;
     let response: FetchResponse = reader.receive(ApiKey::FETCH, 12).await;
     let partition = &response.responses[0].partitions[0];
-    assert_eq!(partition.high_watermark, 3);
+    assert_eq!(partition.high_watermark, 4);
     assert_eq!(values(partition.records.as_deref().unwrap()), [b"d"]);
     broker.stop().await;
 }

@@ -1,5 +1,7 @@
 //! What a follower does with a leader's answer for one partition.
 
+use std::sync::Arc;
+
 use protocol::ErrorCode;
 use protocol::messages::fetch_response::PartitionData;
 
@@ -7,7 +9,6 @@ use super::request::Position;
 use crate::clock;
 use crate::context::Context;
 use crate::replica::partition::{LeaderOffsets, Partition, PartitionState, Truncation};
-use std::sync::Arc;
 
 /// How it goes on with the partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,10 @@
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use net::client::{Backoff, ClientError, ClientLimits, Connection};
@@ -62,9 +63,12 @@ pub(super) struct Fetcher {
     has_new: bool,
 }
 
+type Answered = Result<FetchResponse, ClientError>;
+
 /// A request on its way, and what it asked.
 struct InFlight {
-    answer: Pin<Box<dyn Future<Output = Result<FetchResponse, ClientError>> + Send>>,
+    answer: Pin<Box<dyn Future<Output = Answered> + Send>>,
+    answered: Option<Answered>,
     asked: Asked,
 }
 
@@ -225,7 +229,7 @@ impl Fetcher {
         let (request, asked) = self.session.request(version, &terms, positions);
         let connection = connection.clone();
         let answer = Box::pin(async move { connection.request_in(version, &request).await });
-        InFlight { answer, asked }
+        InFlight { answer, answered: None, asked }
     }
 
     async fn take(
@@ -333,12 +337,18 @@ impl Followed {
     }
 }
 
-/// The answer to the request that was sent first; never, if there is none.
-async fn front(in_flight: &mut VecDeque<InFlight>) -> Result<FetchResponse, ClientError> {
-    match in_flight.front_mut() {
-        Some(sent) => sent.answer.as_mut().await,
-        None => std::future::pending().await,
-    }
+/// The answer to the request that was sent first; never, if there is none. The others are sent meanwhile.
+async fn front(in_flight: &mut VecDeque<InFlight>) -> Answered {
+    poll_fn(|cx| {
+        for request in in_flight.iter_mut().filter(|request| request.answered.is_none()) {
+            if let Poll::Ready(answered) = request.answer.as_mut().poll(cx) {
+                request.answered = Some(answered);
+            }
+        }
+        let first = in_flight.front_mut().and_then(|first| first.answered.take());
+        first.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -350,4 +360,26 @@ async fn until(deadline: Option<Instant>) {
 
 fn random() -> u32 {
     getrandom::u32().expect("the system has a random source")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_goes_out_while_the_one_before_it_waits() {
+        let (overtaken, waits) = tokio::sync::oneshot::channel();
+        let request = |answer| InFlight { answer, answered: None, asked: Asked::default() };
+        let first = request(Box::pin(async { waits.await.map_err(|_| ClientError::Disconnected) }));
+        let second = request(Box::pin(async {
+            overtaken.send(FetchResponse::default().with_session_id(1)).expect("the first waits");
+            Ok(FetchResponse::default().with_session_id(2))
+        }));
+        let mut in_flight = VecDeque::from([first, second]);
+        for session_id in 1..=2 {
+            let answered = front(&mut in_flight).await;
+            in_flight.pop_front();
+            assert_eq!(answered.expect("both are answered").session_id, session_id);
+        }
+    }
 }

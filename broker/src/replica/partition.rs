@@ -342,6 +342,11 @@ impl Partition {
         false
     }
 
+    /// Commits what can be now that other brokers are there than before.
+    pub(crate) fn commit(&self) {
+        self.commit_what_can_be(&mut self.lock());
+    }
+
     /// Moves the high watermark over what was appended before; by how much is for the readers to find out.
     fn commit_what_can_be(&self, state: &mut PartitionState) {
         if self.advance_high_watermark(state, crate::clock::now_ms()) {
