@@ -38,6 +38,7 @@ mod server;
 mod throttle;
 mod wire;
 
+pub use api::fetch::RACK_AWARE_SELECTOR;
 pub use applier::MetadataSource;
 pub use bounds::{Capacity, bounds, memory_budget};
 pub use broker::{BoundListeners, Broker, LockedDir, StartError};

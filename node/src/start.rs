@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use broker::RACK_AWARE_SELECTOR;
 use metadata::config::listeners::SecurityProtocol;
 use metadata::config::node::NodeConfig;
 use metadata::config::{ConfigError, StaticConfig};
@@ -128,6 +129,11 @@ fn refuse_unsupported(config: &NodeConfig) -> Result<(), StartError> {
     if !value("authorizer.class.name").is_empty() {
         return refuse("authorizer.class.name: access control is".to_owned());
     }
+    let selector = value("replica.selector.class");
+    if !selector.is_empty() && selector != RACK_AWARE_SELECTOR {
+        let what = format!("replica.selector.class: {selector} is unknown; another than {RACK_AWARE_SELECTOR} is");
+        return refuse(what);
+    }
     if value("remote.log.storage.system.enable") == "true" {
         return refuse("remote.log.storage.system.enable: tiered storage is".to_owned());
     }
@@ -168,6 +174,9 @@ mod tests {
         ];
         assert!(message(&secured, &[]).contains("SSL is not supported yet"));
         assert!(message(&[("authorizer.class.name", "a.B")], &[]).starts_with("authorizer.class.name"));
+        let refused = message(&[("replica.selector.class", "org.example.Near")], &[]);
+        assert!(refused.starts_with("replica.selector.class: org.example.Near is unknown"), "{refused}");
+        assert_eq!(message(&[("replica.selector.class", RACK_AWARE_SELECTOR)], &[]), "good");
         let voters = "1@127.0.0.1:29801,2@127.0.0.1:29802";
         assert_eq!(message(&[("controller.quorum.voters", voters)], &[]), "good");
     }

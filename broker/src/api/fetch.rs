@@ -36,7 +36,7 @@ const MAX_ANSWER_BYTES: usize = 1 << 30;
 const FEW_PARTITIONS: usize = 64;
 
 /// The only `replica.selector.class` there is, as in Apache Kafka.
-const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+pub const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
 /// A fetch that is being served.
 struct Fetch {
