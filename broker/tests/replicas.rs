@@ -283,7 +283,8 @@ async fn a_batch_is_committed_by_enough_replicas_or_times_out() {
     assert_eq!((ErrorCode(result.error_code), result.base_offset), (ErrorCode::NONE, 1));
 
     // A broker that is fenced is waited for no more, although it had just caught up.
-    let registered = RegisterBrokerRecord { broker_id: 2, broker_epoch: 1, ..RegisterBrokerRecord::default() };
+    let registered =
+        RegisterBrokerRecord { broker_id: 2, broker_epoch: 1, ..RegisterBrokerRecord::default() };
     broker.commit(&[Record::RegisterBroker(registered), change(&[1, 2], 1)]).await;
     client.send(ApiKey::PRODUCE, 9, &waiting).await;
     tokio::time::sleep(Duration::from_millis(20)).await;

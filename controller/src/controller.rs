@@ -336,7 +336,8 @@ impl<S: MetadataStore> Controller<S> {
             return Ok(());
         };
         let known = active.tip.image().cluster.broker(request.broker_id.0);
-        let of_another = known.filter(|known| !known.fenced && known.incarnation_id != request.incarnation_id);
+        let of_another =
+            known.filter(|known| !known.fenced && known.incarnation_id != request.incarnation_id);
         match of_another.map(|known| (known.id, known.epoch)) {
             Some((broker, epoch)) if broker != self.setup.rules.node_id => self.suspect(broker, epoch),
             _ => Ok(()),

@@ -131,7 +131,8 @@ fn refuse_unsupported(config: &NodeConfig) -> Result<(), StartError> {
     }
     let selector = value("replica.selector.class");
     if !selector.is_empty() && selector != RACK_AWARE_SELECTOR {
-        let what = format!("replica.selector.class: {selector} is unknown; another than {RACK_AWARE_SELECTOR} is");
+        let what =
+            format!("replica.selector.class: {selector} is unknown; another than {RACK_AWARE_SELECTOR} is");
         return refuse(what);
     }
     if value("remote.log.storage.system.enable") == "true" {

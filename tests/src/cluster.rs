@@ -7,6 +7,7 @@ use protocol::StrBytes;
 use protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::metadata_response::MetadataResponsePartition;
 use protocol::messages::{
     BrokerId, CreateTopicsRequest, DescribeQuorumRequest, MetadataRequest, MetadataResponse,
 };
@@ -271,9 +272,7 @@ impl Cluster {
 pub fn partition_view(wire: &mut Wire, topic: &str, index: i32) -> Option<PartitionView> {
     let answer = metadata(wire, topic).ok()?;
     let found = answer.topics.first()?.partitions.iter().find(|p| p.partition_index == index)?;
-    let mut isr: Vec<usize> = found.isr_nodes.iter().map(|id| id.0 as usize).collect();
-    isr.sort_unstable();
-    Some(PartitionView { leader: usize::try_from(found.leader_id.0).ok(), epoch: found.leader_epoch, isr })
+    Some(view(found))
 }
 
 /// A quorum as its leader describes it.
@@ -362,6 +361,19 @@ pub fn metadata(wire: &mut Wire, topic: &str) -> std::io::Result<MetadataRespons
     let request =
         MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false);
     wire.call(12, &request)
+}
+
+/// The partitions of the only topic of an answer, in the order of their indexes.
+pub fn views(answer: &MetadataResponse) -> Vec<PartitionView> {
+    let mut partitions: Vec<_> = answer.topics.iter().flat_map(|topic| &topic.partitions).collect();
+    partitions.sort_unstable_by_key(|partition| partition.partition_index);
+    partitions.into_iter().map(view).collect()
+}
+
+fn view(partition: &MetadataResponsePartition) -> PartitionView {
+    let mut isr: Vec<usize> = partition.isr_nodes.iter().map(|id| id.0 as usize).collect();
+    isr.sort_unstable();
+    PartitionView { leader: usize::try_from(partition.leader_id.0).ok(), epoch: partition.leader_epoch, isr }
 }
 
 /// A string for a message.

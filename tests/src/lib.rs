@@ -18,6 +18,7 @@ pub mod clients;
 pub mod cluster;
 pub mod command_lines;
 pub mod damage;
+pub mod failover;
 pub mod faults;
 pub mod history;
 pub mod kafka_tools;

@@ -66,6 +66,21 @@ impl Wire {
         self.stream.set_read_timeout(Some(limit))
     }
 
+    /// Whether an answer begins to arrive within this time; the connection may have ended instead, which is an error.
+    pub fn is_answered(&mut self, within: Duration) -> io::Result<bool> {
+        self.stream.set_read_timeout(Some(within))?;
+        let peeked = self.stream.peek(&mut [0; 1]);
+        self.stream.set_read_timeout(Some(LIMIT))?;
+        match peeked {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends a request; gives its correlation id.
     pub fn send<R: Request + Encodable>(&mut self, version: i16, request: &R) -> io::Result<i32> {
         self.correlation_id += 1;

@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask setup|tidy|test|compat|fuzz|soak|bench|profile`.
+//! Project tasks: `cargo xtask setup|tidy|test|compat|fuzz|soak|failover|bench|profile`.
 //!
 //! Every command that a task runs is printed first; the first one that fails ends the task with exit code 1.
 
@@ -25,6 +25,7 @@ cargo xtask soak kill [--rounds N] [--first-round M] [--damage-every K]
                                       kill -9 under load, rounds M to N (0 to 1000); damage to files in one of K (5)
 cargo xtask soak chaos [--rounds N] [--first-round M]
                                       clusters whose nodes are killed, frozen, cut off, full: rounds M to N (0 to 200)
+cargo xtask failover [OPTIONS]        how long partitions stand still while nodes die, hang, return or are restarted
 cargo xtask bench [WHAT] [OPTIONS]    speed beside the floor and Apache Kafka: `cargo xtask bench --help`
 cargo xtask profile CELL [OPTIONS]    a flame graph of the node under a cell of the benchmark";
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         ["soak", "chaos"] => soak_chaos(&shell, "200", "0"),
         ["soak", "chaos", "--rounds", rounds] => soak_chaos(&shell, rounds, "0"),
         ["soak", "chaos", "--rounds", rounds, "--first-round", first] => soak_chaos(&shell, rounds, first),
+        ["failover", words @ ..] => failover(&shell, words),
         ["bench", words @ ..] => bench(&shell, words),
         ["profile", words @ ..] => profile(&shell, words),
         _ => return usage(),
@@ -127,6 +129,13 @@ fn soak_chaos(shell: &Shell, rounds: &str, first: &str) -> Result<(), Failed> {
     let test = ["test", "-p", "minikafka-tests", "--test", "chaos", "--", "--nocapture"];
     let env = [("MINIKAFKA_CHAOS_ROUNDS", rounds), ("MINIKAFKA_CHAOS_FIRST", first)];
     shell.run_with(&env, "cargo", &test)
+}
+
+/// Builds the node and hands over to the program that measures.
+fn failover(shell: &Shell, words: &[&str]) -> Result<(), Failed> {
+    shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
+    shell.run("cargo", &["build", "--release", "-p", "minikafka-tests", "--example", "failover"])?;
+    shell.run(&shell.program("release/examples/failover"), words)
 }
 
 /// Builds the node and the benchmark and hands over to it.

@@ -1,10 +1,74 @@
 """confluent-kafka (librdkafka, as pip brings it)."""
-import sys
+import sys, threading, time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from driver import Member, assigned, raw, record, seen, serve
+
+
+class Pace:
+    """Writes to every partition all the time and reads it in a group, with librdkafka's own defaults; notes the longest
+    time between two acknowledgements of each partition, and every error that reaches the program."""
+
+    def __init__(self, bootstrap, topic, partitions):
+        self.base, self.topic = {"bootstrap.servers": bootstrap}, topic
+        self.last, self.pauses = [None] * partitions, [0.0] * partitions
+        self.errors, self.written, self.read = [], 0, set()
+        self.ending, self.ended = threading.Event(), threading.Event()
+        self.threads = [threading.Thread(target=run, daemon=True) for run in (self.write, self.consume)]
+        for thread in self.threads:
+            thread.start()
+        while self.written < partitions * 10 or not self.read:
+            time.sleep(0.01)
+        self.pauses = [0.0] * partitions
+
+    def told(self, partition):
+        def told(error, message):
+            if error:
+                self.errors.append(f"producer: {error}")
+                return
+            now = time.monotonic()
+            if self.last[partition] is not None:
+                self.pauses[partition] = max(self.pauses[partition], now - self.last[partition])
+            self.last[partition], self.written = now, self.written + 1
+            self.newest[partition] = message.offset()
+        return told
+
+    def write(self):
+        self.newest = {}
+        p = Producer(self.base)
+        told = [self.told(i) for i in range(len(self.last))]
+        while not self.ending.is_set():
+            for i, on_delivery in enumerate(told):
+                p.produce(self.topic, value=b"pace", partition=i, on_delivery=on_delivery)
+            p.poll(0.01)
+        if p.flush(60) > 0:
+            self.errors.append("producer: records were not acknowledged")
+        self.ended.set()
+
+    def consume(self):
+        c = Consumer({**self.base, "group.id": "pace", "auto.offset.reset": "earliest"})
+        c.subscribe([self.topic])
+        missing, deadline = True, None
+        while missing and (deadline is None or time.monotonic() < deadline):
+            m = c.poll(0.1)
+            if m is not None and m.error():
+                self.errors.append(f"consumer: {m.error()}")
+            elif m is not None:
+                self.read.add((m.partition(), m.offset()))
+            if self.ended.is_set():
+                deadline = deadline or time.monotonic() + 60
+                missing = not set(self.newest.items()) <= self.read
+        if missing:
+            self.errors.append("consumer: the last records were not read")
+        c.close()
+
+    def end(self):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join()
+        return {"pauses": self.pauses, "errors": self.errors}
 
 
 class Client:
@@ -61,6 +125,12 @@ class Client:
                 seen(name, m.partition(), m.offset())
 
         self.members[name] = Member(name, poll, lambda: c.commit(asynchronous=False), c.close)
+
+    def pace(self, r):
+        self.paced_ = Pace(self.base["bootstrap.servers"], r["topic"], r["partitions"])
+
+    def paced(self, r):
+        return self.paced_.end()
 
     def commit(self, r):
         self.members[r["member"]].commit()
