@@ -77,3 +77,29 @@ pub fn next_start(
         && oldest.last_contained_log_timestamp_ms.is_some_and(|time| now_ms - time > retention_ms);
     (too_large || too_old).then_some(next.id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_checked_in_pieces_of_any_size() {
+        let data = [(None, bytes::Bytes::from_static(b"value"))];
+        let voters = control::leader_change(1, &[1], &[1]);
+        let mut bytes = control::encode_batch(0, 3, 0, &[voters]).to_vec();
+        bytes.extend_from_slice(&batch::encode(1, 3, 0, false, &data));
+        let check = |bytes: &[u8], piece: usize| {
+            let mut check = SnapshotCheck::default();
+            bytes.chunks(piece).all(|piece| check.take(piece)) && check.is_whole()
+        };
+        for piece in [1, 7, 61, bytes.len()] {
+            assert!(check(&bytes, piece));
+            assert!(!check(&bytes[..bytes.len() - 1], piece), "the end is missing");
+            for damaged in [20, bytes.len() - 1] {
+                let mut other = bytes.clone();
+                other[damaged] ^= 1;
+                assert!(!check(&other, piece), "byte {damaged} is another");
+            }
+        }
+    }
+}
