@@ -143,14 +143,15 @@ impl Fetch {
             let mut session = session.lock();
             results.retain(|result| {
                 let noteworthy = result.is_noteworthy();
-                let (has_records, is_error) = (result.len() > 0, result.error != ErrorCode::NONE);
+                let has_records = result.len() > 0;
+                let is_void = result.error != ErrorCode::NONE || result.diverging.is_some();
                 let tell = session.tell(
                     &result.key,
                     result.high_watermark,
                     result.log_start,
                     noteworthy,
                     has_records,
-                    is_error,
+                    is_void,
                 );
                 tell || !self.session.incremental
             });

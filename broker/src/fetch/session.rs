@@ -78,7 +78,14 @@ impl Drop for Session {
 impl Session {
     fn upsert(&mut self, request: PartitionRequest) {
         match self.partitions.get_mut(&request.key) {
-            Some(cached) => cached.request = request,
+            Some(cached) => {
+                // In another epoch a follower begins anew, with nothing of what it was told before.
+                let epochs = |of: &PartitionRequest| (of.current_leader_epoch, of.last_fetched_epoch);
+                if epochs(&cached.request) != epochs(&request) {
+                    cached.told = None;
+                }
+                cached.request = request;
+            }
             None => {
                 let order = self.next_order;
                 self.next_order += 1;
@@ -107,7 +114,8 @@ impl Session {
 
     /// Whether an incremental answer must name the partition, and remembers what it then says.
     ///
-    /// `noteworthy`: it has records, an error, a diverging epoch or a preferred replica.
+    /// `noteworthy`: it has records, an error, a diverging epoch or a preferred replica. `is_void`: an error, or a
+    /// diverging epoch: a follower that has to truncate first does not take the high watermark.
     pub(crate) fn tell(
         &mut self,
         key: &PartitionKey,
@@ -115,14 +123,14 @@ impl Session {
         log_start: i64,
         noteworthy: bool,
         has_records: bool,
-        is_error: bool,
+        is_void: bool,
     ) -> bool {
         let next_order = self.next_order;
         let Some(cached) = self.partitions.get_mut(key) else { return true };
         let now = (high_watermark, log_start);
         let name = noteworthy || cached.told != Some(now);
-        // After an error the next good answer is news.
-        cached.told = if is_error { None } else { Some(now) };
+        // The next good answer is news then.
+        cached.told = if is_void { None } else { Some(now) };
         if has_records {
             self.order.remove(&cached.order);
             cached.order = next_order;
@@ -377,6 +385,24 @@ mod tests {
         assert_eq!(order, [1, 0]);
         assert!(!session.lock().tell(&partition(1).key, 5, 0, false, false, false));
         assert!(session.lock().tell(&partition(1).key, 6, 0, false, false, false));
+    }
+
+    #[test]
+    fn the_high_watermark_is_told_again_after_a_diverging_epoch_and_in_another_epoch() {
+        let sessions = FetchSessions::new(10, 100);
+        let opened = sessions.resolve(request(0, 0, vec![partition(0)]), 0).ok().unwrap();
+        let session = opened.session.unwrap();
+        let key = &partition(0).key;
+        let tell = |is_void| session.lock().tell(key, 5, 0, is_void, false, is_void);
+        assert!(tell(true), "a diverging epoch");
+        assert!(tell(false), "what came with it was not taken");
+        assert!(!tell(false));
+        let moved = PartitionRequest { fetch_offset: 5, ..partition(0) };
+        sessions.resolve(request(opened.session_id, 1, vec![moved.clone()]), 0).ok().unwrap();
+        assert!(!tell(false));
+        let later = PartitionRequest { current_leader_epoch: 3, ..moved };
+        sessions.resolve(request(opened.session_id, 2, vec![later]), 0).ok().unwrap();
+        assert!(tell(false));
     }
 
     #[test]

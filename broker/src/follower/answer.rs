@@ -30,9 +30,13 @@ pub(super) fn take(ctx: &Context, partition: &Arc<Partition>, asked: Position, d
         return Next::Stop;
     }
     match ErrorCode(data.error_code) {
-        ErrorCode::NONE if state.log.log_end_offset() != asked.offset => {
-            // An answer to an earlier request, which a truncation or append overtook.
+        ErrorCode::NONE if state.log.log_end_offset() < asked.offset => {
+            // An answer to an earlier request, which a truncation overtook.
             Next::Fetch
+        }
+        ErrorCode::NONE if state.log.log_end_offset() > asked.offset => {
+            // Likewise an append: what is committed counts all the same, and the leader says it once only.
+            append(ctx, partition, state, &data.clone().with_records(None))
         }
         ErrorCode::NONE if data.diverging_epoch.epoch >= 0 => {
             let (epoch, end_offset) = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
