@@ -39,7 +39,7 @@ use breaker::Breaker;
 use directory::Addresses;
 use foreign::Foreign;
 use plan::{Step, plan};
-use producer::Producer;
+use producer::{Care, Producer};
 use reader::{Ends, Reader, latest, read_whole};
 
 /// Three nodes that are all.
@@ -50,8 +50,16 @@ pub const APART: &[Role] =
 
 const PARTITIONS: i32 = 4;
 const LIMITS: Limits = Limits { visible: Duration::from_secs(15), recovered: Duration::from_secs(60) };
-/// Partition and kind of each producer: 1 idempotent, 0 not.
-const PRODUCERS: &[(i32, bool)] = &[(0, true), (1, true), (2, true), (0, false), (3, false)];
+/// The partition of each producer, and what it asks for.
+const PRODUCERS: &[(i32, Care)] = &[
+    (0, Care::Idempotent),
+    (1, Care::Idempotent),
+    (2, Care::Idempotent),
+    (0, Care::Once),
+    (3, Care::Once),
+    (1, Care::LeaderOnly),
+    (3, Care::LeaderOnly),
+];
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long the load goes on after everything works again.
 const AFTERWARDS: Duration = Duration::from_millis(200);
@@ -200,9 +208,9 @@ impl Run {
             // Also when this thread fails, else the others would never end.
             let _end = AtEnd { flags: [stop, watched], ends };
             let mut writers = Vec::new();
-            for (process, (partition, idempotent)) in (1..).zip(PRODUCERS) {
+            for (process, (partition, care)) in (1..).zip(PRODUCERS) {
                 let (place, random) = (Place::new(topic, *partition), random.fork());
-                let mut producer = Producer::new(process, place, *idempotent, brokers, history, random);
+                let mut producer = Producer::new(process, place, *care, brokers, history, random);
                 writers.push(scope.spawn(move || producer.run(stop)));
             }
             for (process, anywhere) in [(50, false), (51, false), (60, true)] {
@@ -269,7 +277,8 @@ impl Run {
         let mut probes: BTreeMap<i32, Producer> = BTreeMap::new();
         for place in &missing {
             let process = PROBE + place.partition as u32;
-            let probe = Producer::new(process, place.clone(), false, &self.brokers, history, random.fork());
+            let probe =
+                Producer::new(process, place.clone(), Care::Once, &self.brokers, history, random.fork());
             probes.insert(place.partition, probe);
         }
         while !missing.is_empty() && started.elapsed() < LIMITS.recovered {
@@ -310,7 +319,7 @@ impl Run {
                 let leader = view.and_then(|view| Some((view.leader?, view.epoch)));
                 let asked = leader.and_then(|(leader, epoch)| {
                     let mut wire = Wire::connect(&self.breaker.cluster.node(leader).bootstrap()).ok()?;
-                    latest(&mut wire, &Place::new(topic, partition), epoch).ok()
+                    latest(&mut wire, &Place::new(topic, partition), epoch, 0).ok()
                 });
                 if let Some(end) = asked {
                     return (partition, end);

@@ -91,11 +91,14 @@ impl Breaker {
         let both: Vec<usize> = [Some(hit), other].into_iter().flatten().collect();
         let hits = match kind {
             Kind::KillAll => all,
+            Kind::KillQuorum => self.majority(),
             Kind::KillTwo | Kind::FreezeTwo | Kind::CutPair => both,
             _ => vec![hit],
         };
         match kind {
-            Kind::Kill | Kind::KillTwo | Kind::KillAll => hits.iter().for_each(|id| self.kill(*id)),
+            Kind::Kill | Kind::KillTwo | Kind::KillAll | Kind::KillQuorum => {
+                hits.iter().for_each(|id| self.kill(*id))
+            }
             Kind::Stop => self.stop(hit),
             Kind::Freeze | Kind::FreezeTwo => hits.iter().for_each(|id| self.freeze(*id)),
             Kind::FillData => self.fill(hit, self.cluster.node(hit).data()),
@@ -168,6 +171,15 @@ impl Breaker {
                 note(format!("{status}; last lines:\n{}", node.output().tail()));
             }
         }
+    }
+
+    /// More than half of the controllers, the active one among them.
+    fn majority(&self) -> Vec<usize> {
+        let controllers = (1..=self.roles.len()).filter(|id| self.roles[id - 1] != Role::Broker);
+        let (active, mut controllers) = (self.controller(), controllers.collect::<Vec<_>>());
+        controllers.sort_by_key(|id| Some(*id) != active);
+        controllers.truncate(controllers.len() / 2 + 1);
+        controllers
     }
 
     fn resolve(&self, who: Who, kind: Kind, topic: &str) -> usize {

@@ -24,6 +24,8 @@ pub enum Kind {
     KillTwo,
     /// kill -9 of all nodes.
     KillAll,
+    /// kill -9 of a majority of the controllers.
+    KillQuorum,
     /// A clean stop.
     Stop,
     /// SIGSTOP.
@@ -81,6 +83,7 @@ const WEIGHTS: &[(Kind, u64)] = &[
     (Kind::Freeze, 16),
     (Kind::KillTwo, 7),
     (Kind::KillAll, 3),
+    (Kind::KillQuorum, 4),
     (Kind::Stop, 6),
     (Kind::FreezeTwo, 6),
     (Kind::CutPair, 7),

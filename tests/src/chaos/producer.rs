@@ -23,6 +23,18 @@ const ANSWER: Duration = Duration::from_millis(1_800);
 const DRAIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What a producer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// acks=all, and batches are repeated with their sequence numbers until the producer knows.
+    Idempotent,
+    /// acks=all, each batch is sent once.
+    Once,
+    /// acks=1, each batch is sent once: it may be lost, and its acknowledgement says nothing. What of it anyone reads
+    /// must stay all the same.
+    LeaderOnly,
+}
+
 /// A batch without an answer.
 struct Batch {
     values: Vec<Value>,
@@ -33,8 +45,7 @@ struct Batch {
 pub struct Producer {
     process: u32,
     place: Place,
-    /// Repeats batches with their sequence numbers until it knows; others send each once.
-    idempotent: bool,
+    care: Care,
     codec: Option<Codec>,
     producer_id: i64,
     life: u32,
@@ -50,14 +61,14 @@ impl Producer {
     pub fn new(
         process: u32,
         place: Place,
-        idempotent: bool,
+        care: Care,
         brokers: &Addresses,
         history: &History,
         mut random: Random,
     ) -> Producer {
         Producer {
             process,
-            idempotent,
+            care,
             codec: [None, Some(Codec::Lz4), Some(Codec::Zstd)][process as usize % 3],
             producer_id: -1,
             life: 0,
@@ -81,7 +92,7 @@ impl Producer {
             }
             if stop.load(Ordering::Relaxed) {
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + DRAIN);
-                if !self.idempotent || Instant::now() > deadline {
+                if !self.is_idempotent() || Instant::now() > deadline {
                     return;
                 }
             }
@@ -107,7 +118,7 @@ impl Producer {
     /// Produces to one leader until something goes wrong; `Ok` when it was told to stop and nothing is open.
     fn session(&mut self, leader: Leader, stop: &AtomicBool) -> io::Result<()> {
         let mut wire = self.directory.connect(leader.node, ANSWER)?;
-        if !self.idempotent {
+        if !self.is_idempotent() {
             self.in_flight.clear();
         } else if self.producer_id < 0 {
             let answer = wire.init_producer_id()?;
@@ -118,9 +129,9 @@ impl Producer {
         }
         let mut ids = VecDeque::new();
         for batch in &self.in_flight {
-            ids.push_back(send(&mut wire, &self.place, &batch.bytes)?);
+            ids.push_back(self.send(&mut wire, &batch.bytes)?);
         }
-        let window = if self.idempotent { IN_FLIGHT } else { 1 };
+        let window = if self.is_idempotent() { IN_FLIGHT } else { 1 };
         loop {
             let stopped = stop.load(Ordering::Relaxed);
             if stopped && ids.is_empty() {
@@ -145,12 +156,15 @@ impl Producer {
             ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Outcome::Acknowledged { offset: None, leader: led },
             // All before it were acknowledged: batches are sent again from the first one that was not.
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => Outcome::Forgotten,
-            ErrorCode::NOT_ENOUGH_REPLICAS if !self.idempotent => Outcome::Refused,
+            ErrorCode::NOT_ENOUGH_REPLICAS if !self.is_idempotent() => Outcome::Refused,
             _ => return Err(io::Error::other(format!("{error:?}"))),
         };
         let batch = self.in_flight.pop_front().expect("an answer belongs to a batch");
         let forgotten = outcome == Outcome::Forgotten;
         let refused = outcome == Outcome::Refused;
+        if self.care == Care::LeaderOnly {
+            return Ok(());
+        }
         self.history.add(Event::Answered { at: now(), first: batch.values[0], outcome });
         if forgotten {
             self.in_flight.clear();
@@ -162,10 +176,20 @@ impl Producer {
     fn send_next(&mut self, wire: &mut Wire) -> io::Result<i32> {
         let batch = self.next_batch();
         let (values, place) = (batch.values.clone(), self.place.clone());
-        self.history.add(Event::Sent { at: now(), place, values, idempotent: self.idempotent });
-        let bytes = batch.bytes.clone();
+        self.history.add(Event::Sent { at: now(), place, values, idempotent: self.is_idempotent() });
+        let sent = self.send(wire, &batch.bytes);
         self.in_flight.push_back(batch);
-        send(wire, &self.place, &bytes)
+        sent
+    }
+
+    fn send(&self, wire: &mut Wire, bytes: &Bytes) -> io::Result<i32> {
+        let request = produce_request(&self.place.topic, self.place.partition, bytes.clone());
+        let acks = if self.care == Care::LeaderOnly { 1 } else { -1 };
+        wire.send(9, &request.with_timeout_ms(REPLICATED_MS).with_acks(acks))
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.care == Care::Idempotent
     }
 
     fn next_batch(&mut self) -> Batch {
@@ -173,7 +197,7 @@ impl Producer {
         let first = self.next;
         self.next += count;
         let mut builder = BatchBuilder::new(0);
-        if self.idempotent {
+        if self.is_idempotent() {
             builder = builder.producer(self.producer_id, 0, first as i32);
         }
         if let Some(codec) = self.codec {
@@ -188,11 +212,6 @@ impl Producer {
         }
         Batch { values, bytes: builder.build().freeze() }
     }
-}
-
-fn send(wire: &mut Wire, place: &Place, bytes: &Bytes) -> io::Result<i32> {
-    let request = produce_request(&place.topic, place.partition, bytes.clone());
-    wire.send(9, &request.with_timeout_ms(REPLICATED_MS))
 }
 
 /// Records need the time of day.

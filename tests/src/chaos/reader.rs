@@ -82,6 +82,11 @@ impl Reader {
         }
     }
 
+    /// Every other reader reads up to the last stable offset (`read_committed`), which must keep the same rules.
+    fn isolation(&self) -> i8 {
+        (self.process % 2) as i8
+    }
+
     /// One read of a partition.
     fn step(&mut self, partition: i32) -> io::Result<()> {
         let leader = self.directory.leader(partition);
@@ -92,14 +97,15 @@ impl Reader {
         };
         let place = Place::new(&self.topic, partition);
         let position = self.positions[&partition];
-        let mut fetch = Fetch { process: self.process, node, place: &place, epoch, position };
+        let isolation = self.isolation();
+        let mut fetch = Fetch { process: self.process, isolation, node, place: &place, epoch, position };
         let history = &self.history;
         position_after(self.directory.with(node, |wire| fetch.once(wire, history))?, |next| {
             self.positions.insert(partition, next);
         })?;
         if !self.anywhere {
             let (began, process) = (now(), self.process);
-            let latest = self.directory.with(node, |wire| latest(wire, &place, epoch))?;
+            let latest = self.directory.with(node, |wire| latest(wire, &place, epoch, isolation))?;
             self.history.add(Event::Ended { began, at: now(), process, place, epoch, latest });
         }
         Ok(())
@@ -114,6 +120,7 @@ fn position_after(answer: Result<i64, ErrorCode>, take: impl FnOnce(i64)) -> io:
 /// One partition's fetch.
 struct Fetch<'a> {
     process: u32,
+    isolation: i8,
     node: usize,
     place: &'a Place,
     /// -1: whatever epoch the broker is in.
@@ -136,6 +143,7 @@ impl Fetch<'_> {
             .with_min_bytes(1)
             .with_max_bytes(MAX_BYTES)
             .with_session_epoch(-1)
+            .with_isolation_level(self.isolation)
             .with_topics(vec![topic]);
         let began = now();
         let answer = wire.call(12, &request)?;
@@ -211,13 +219,16 @@ fn add(bytes: &[u8], position: i64, read: &mut Records) -> Option<()> {
 }
 
 /// ListOffsets of the latest offset from the leader of this epoch.
-pub fn latest(wire: &mut Wire, place: &Place, epoch: i32) -> io::Result<i64> {
+pub fn latest(wire: &mut Wire, place: &Place, epoch: i32, isolation: i8) -> io::Result<i64> {
     let partition = ListOffsetsPartition::default()
         .with_partition_index(place.partition)
         .with_current_leader_epoch(epoch)
         .with_timestamp(LATEST);
     let topic = ListOffsetsTopic::default().with_name(name(&place.topic)).with_partitions(vec![partition]);
-    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+    let request = ListOffsetsRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_isolation_level(isolation)
+        .with_topics(vec![topic]);
     let answer = wire.call(5, &request)?;
     let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
     match partition {
@@ -235,7 +246,7 @@ pub fn read_whole(
     history: &History,
 ) {
     let (began, deadline) = (now(), Instant::now() + CATCH_UP);
-    let mut fetch = Fetch { process, node: *node, place, epoch: -1, position: 0 };
+    let mut fetch = Fetch { process, isolation: 0, node: *node, place, epoch: -1, position: 0 };
     let mut wire = None;
     while fetch.position < end && Instant::now() < deadline {
         let open = wire.take().map_or_else(|| Wire::connect(address), Ok);
