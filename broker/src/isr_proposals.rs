@@ -29,6 +29,9 @@ const VERSION: i16 = 3;
 /// Pause before a request is sent again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// Looks for followers that lag, in `replica.lag.time.max.ms`.
+const LOOKS_PER_LAG: i64 = 4;
+
 /// Runs until cancelled.
 pub(crate) async fn run(
     ctx: Arc<Context>,
@@ -53,10 +56,11 @@ pub(crate) async fn run(
     }
 }
 
-/// Looks for followers that lag, twice in `replica.lag.time.max.ms`; until cancelled.
+/// Looks for followers that lag, four times in `replica.lag.time.max.ms`; until cancelled. Kafka looks twice: a write that
+/// waits for a follower which hangs waits half of that longer there.
 pub(crate) async fn watch_lag(ctx: Arc<Context>, cancel: CancellationToken) {
     loop {
-        let period = millis(ctx.settings().replica_lag_time_max_ms / 2);
+        let period = millis(ctx.settings().replica_lag_time_max_ms / LOOKS_PER_LAG);
         tokio::select! {
             () = cancel.cancelled() => return,
             () = tokio::time::sleep(period) => {}

@@ -1,7 +1,8 @@
 //! The fetcher of one leading broker: one connection, one session, usually one request on its way.
 //!
-//! A second request is sent before the first is answered only when a partition was newly followed: the leader then
-//! ends the wait of the first, so that a new partition is not held up by the long poll of the others.
+//! A second request is sent before the first is answered only when a partition was newly followed, or left out for a
+//! while, as one whose leader did not know yet that it leads: the leader then ends the wait of the first, so that the
+//! partition is not held up by the long poll of the others.
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -61,6 +62,8 @@ pub(super) struct Fetcher {
     session: Session,
     /// A partition was followed that no request has named yet.
     has_new: bool,
+    /// When the first of the partitions may be asked for again that are left out for a while.
+    resume: Option<Instant>,
 }
 
 type Answered = Result<FetchResponse, ClientError>;
@@ -74,7 +77,14 @@ struct InFlight {
 
 impl Fetcher {
     pub(super) fn new(ctx: Arc<Context>, leader: i32) -> Self {
-        Self { ctx, leader, followed: BTreeMap::new(), session: Session::default(), has_new: false }
+        Self {
+            ctx,
+            leader,
+            followed: BTreeMap::new(),
+            session: Session::default(),
+            has_new: false,
+            resume: None,
+        }
     }
 
     /// Runs until cancelled.
@@ -134,14 +144,15 @@ impl Fetcher {
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         while !self.followed.is_empty() {
             while orders.try_recv().map(|order| self.obey(order)).is_ok() {}
-            let may_overtake = self.has_new && self.session.is_open() && in_flight.len() < IN_FLIGHT_MAX;
-            let mut next_try = None;
-            if in_flight.is_empty() || may_overtake {
-                match self.positions() {
-                    Ok(positions) => in_flight.push_back(self.send(&connection, version, positions)),
-                    Err(resume) => next_try = resume,
+            let is_due = self.resume.is_some_and(|at| at <= Instant::now());
+            if in_flight.is_empty() || ((self.has_new || is_due) && self.may_overtake(&in_flight)) {
+                let positions = self.positions();
+                if !positions.is_empty() {
+                    in_flight.push_back(self.send(&connection, version, positions));
                 }
             }
+            let may_send = in_flight.is_empty() || self.may_overtake(&in_flight);
+            let next_try = self.resume.filter(|_| may_send);
             tokio::select! {
                 answer = front(&mut in_flight) => {
                     let Some(InFlight { asked, .. }) = in_flight.pop_front() else { continue };
@@ -153,6 +164,11 @@ impl Fetcher {
             }
         }
         Ok(())
+    }
+
+    /// Whether a request may follow the one that waits.
+    fn may_overtake(&self, in_flight: &VecDeque<InFlight>) -> bool {
+        self.session.is_open() && in_flight.len() < IN_FLIGHT_MAX
     }
 
     async fn connect(&self) -> Result<Connection, ClientError> {
@@ -170,8 +186,8 @@ impl Fetcher {
         Connection::open(&endpoint.host, endpoint.port, Arc::new(limits)).await
     }
 
-    /// What to fetch now; or when there will be something, if all partitions are paused.
-    fn positions(&mut self) -> Result<BTreeMap<Key, Position>, Option<Instant>> {
+    /// What to fetch now. Notes when there will be more, if partitions are paused.
+    fn positions(&mut self) -> BTreeMap<Key, Position> {
         let now = Instant::now();
         let (me, ctx) = (self.ctx.config.node_id, self.ctx.clone());
         let over_the_rate = LazyCell::new(|| {
@@ -182,7 +198,7 @@ impl Fetcher {
         let mut resume: Option<Instant> = None;
         self.followed.retain(|key, followed| {
             if let Some(until) = followed.paused_until.filter(|until| *until > now) {
-                resume = Some(resume.map_or(until, |earliest| earliest.min(until)));
+                resume = sooner(resume, until);
                 return true;
             }
             followed.paused_until = None;
@@ -193,7 +209,7 @@ impl Fetcher {
             let is_throttled = state.settings.follower_throttled.has(key.1, me) && !state.isr.contains(&me);
             if is_throttled && *over_the_rate {
                 let until = now + THROTTLE_PAUSE;
-                resume = Some(resume.map_or(until, |earliest| earliest.min(until)));
+                resume = sooner(resume, until);
                 return true;
             }
             positions.insert(
@@ -208,7 +224,8 @@ impl Fetcher {
             true
         });
         self.has_new = false;
-        if positions.is_empty() { Err(resume) } else { Ok(positions) }
+        self.resume = resume;
+        positions
     }
 
     fn send(
@@ -257,7 +274,7 @@ impl Fetcher {
                 }
                 match answer::take(&self.ctx, &followed.partition, asked, data) {
                     Next::Fetch => followed.backoff.reset(),
-                    Next::Pause => followed.pause(),
+                    Next::Pause => self.resume = sooner(self.resume, followed.pause()),
                     Next::OutOfRange => out_of_range.push(key),
                     Next::Stop => drop(self.followed.remove(&key)),
                 }
@@ -277,7 +294,7 @@ impl Fetcher {
         let earliest = self.offset(connection, &partition, leader_epoch, EARLIEST).await?;
         let Some(followed) = self.followed.get_mut(&key) else { return Ok(()) };
         let (Some(latest), Some(earliest)) = (latest, earliest) else {
-            followed.pause();
+            self.resume = sooner(self.resume, followed.pause());
             return Ok(());
         };
         let mut state = partition.lock();
@@ -292,7 +309,7 @@ impl Fetcher {
         } else if earliest > log_end {
             Truncation::FullyAndStartAt(earliest)
         } else {
-            followed.pause();
+            self.resume = sooner(self.resume, followed.pause());
             return Ok(());
         };
         tracing::warn!(
@@ -332,8 +349,11 @@ impl Fetcher {
 }
 
 impl Followed {
-    fn pause(&mut self) {
-        self.paused_until = Some(Instant::now() + self.backoff.pause(random()));
+    /// Until when it is left out.
+    fn pause(&mut self) -> Instant {
+        let until = Instant::now() + self.backoff.pause(random());
+        self.paused_until = Some(until);
+        until
     }
 }
 
@@ -349,6 +369,10 @@ async fn front(in_flight: &mut VecDeque<InFlight>) -> Answered {
         first.map_or(Poll::Pending, Poll::Ready)
     })
     .await
+}
+
+fn sooner(resume: Option<Instant>, until: Instant) -> Option<Instant> {
+    Some(resume.map_or(until, |earliest| earliest.min(until)))
 }
 
 async fn until(deadline: Option<Instant>) {
