@@ -28,6 +28,7 @@ use crate::group_log::GroupLog;
 use crate::heavy::Heavy;
 use crate::isr_proposals;
 use crate::lifecycle::{Lifecycle, RegistrationError};
+use crate::log_dir_moves;
 use crate::maintenance;
 use crate::metadata_cache::MetadataCache;
 use crate::probe::{Probe, Stage};
@@ -134,6 +135,7 @@ impl Broker {
             config.node_id,
             dirs,
             loaded.logs,
+            loaded.futures,
             metadata.clone(),
             settings_source.clone(),
             outlets,
@@ -273,6 +275,7 @@ fn start_background(
     let cancelled = background.cancelled();
     background.spawn(maintenance::run(ctx.clone(), inlets.flushes, inlets.removed, cancelled));
     background.spawn(dir_assignments::run(ctx.clone(), inlets.assignments, background.cancelled()));
+    background.spawn(log_dir_moves::run(ctx.clone(), inlets.moves, background.cancelled()));
     background.spawn(isr_proposals::run(ctx.clone(), inlets.isr_proposals, background.cancelled()));
     background.spawn(follower::run(ctx.clone(), inlets.follow_orders, background.clone()));
     background.spawn(isr_proposals::watch_lag(ctx.clone(), background.cancelled()));
@@ -298,7 +301,7 @@ fn close_logs(replicas: &ReplicaManager, broker_epoch: i64) {
     // Whoever is still being served must not append behind what is flushed here.
     partitions.iter().for_each(|partition| partition.resign());
     for (at, dir) in replicas.dirs().iter().enumerate() {
-        let here: Vec<_> = partitions.iter().filter(|p| p.log_dir == at && !p.is_offline()).collect();
+        let here: Vec<_> = partitions.iter().filter(|p| p.log_dir() == at && !p.is_offline()).collect();
         if let Err(error) = close_dir(&dir.dir, &here) {
             replicas.dir_failed(at, &error);
         }

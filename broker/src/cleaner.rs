@@ -66,8 +66,9 @@ impl Cleaner {
             memory_bytes: u64::try_from(settings.log_cleaner_dedupe_buffer_size).unwrap_or(0),
             load_factor: settings.log_cleaner_io_buffer_load_factor,
             hashers: [RandomState::new(), RandomState::new()],
-            stop: &|| self.cancel.is_cancelled() || partition.is_deleted(),
+            stop: &|| self.cancel.is_cancelled() || partition.is_deleted() || is_moving(replicas, &partition),
         };
+        let _files = partition.files.lock();
         let lock = || MutexGuard::map(partition.lock(), |state| &mut state.log);
         let mut doomed = DoomedFiles::default();
         let cleaned = clean(lock, &cleanable, args, &mut doomed);
@@ -114,8 +115,16 @@ impl Cleaner {
     }
 }
 
+/// Whether the replica is on its way to another directory: until it is there, its files stay as they are.
+fn is_moving(replicas: &ReplicaManager, partition: &Partition) -> bool {
+    replicas.move_of(partition).is_some()
+}
+
 /// What there is to clean in a log; `None` if it is not to be compacted.
 fn cleanable(replicas: &ReplicaManager, partition: &Partition) -> Option<Cleanable> {
+    if is_moving(replicas, partition) {
+        return None;
+    }
     let found = partition.lock().log.cleanable(clock::now_ms());
     match found {
         Ok(cleanable) => cleanable,

@@ -49,7 +49,8 @@ pub(crate) async fn run(
     }
 }
 
-async fn report(ctx: &Context, batch: &[DirAssignment]) -> Result<(), String> {
+/// One request, which the controller has answered when this is.
+pub(crate) async fn report(ctx: &Context, batch: &[DirAssignment]) -> Result<(), String> {
     let client_id = ctx.config.node_id.to_string();
     let request = request(ctx.config.node_id, ctx.lifecycle.epoch(), batch);
     let sent = send(&*ctx.controller, Origin::Broker, 0, &client_id, &request);

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::replica::partition::Partition;
+pub(crate) use answer::where_logs_part;
 use fetcher::{Fetcher, Order};
 
 /// A partition as fetchers name it.

@@ -28,6 +28,7 @@ mod group_log;
 mod heavy;
 mod isr_proposals;
 mod lifecycle;
+mod log_dir_moves;
 mod maintenance;
 mod metadata_cache;
 mod metrics;

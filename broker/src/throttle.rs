@@ -11,12 +11,14 @@ use parking_lot::Mutex;
 
 use crate::config::BrokerSettings;
 
-/// The throttles of a broker.
+/// The three throttles of a broker.
 pub(crate) struct Throttles {
     /// What this broker sends to throttled followers.
     pub(crate) leader: Throttle,
     /// What throttled replicas of this broker fetch.
     pub(crate) follower: Throttle,
+    /// What is copied from one log directory to another.
+    pub(crate) log_dirs: Throttle,
 }
 
 impl Throttles {
@@ -25,7 +27,14 @@ impl Throttles {
         let replication = || {
             throttle(settings.replication_quota_window_num, settings.replication_quota_window_size_seconds)
         };
-        Self { leader: replication(), follower: replication() }
+        Self {
+            leader: replication(),
+            follower: replication(),
+            log_dirs: throttle(
+                settings.alter_log_dirs_replication_quota_window_num,
+                settings.alter_log_dirs_replication_quota_window_size_seconds,
+            ),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! AlterReplicaLogDirs (key 34), versions 1-2: v2 flexible (KIP-113).
 //!
 //! - A replica that is in the directory already: done.
-//! - Moving one to another directory is not served yet: UNSUPPORTED_VERSION.
+//! - One that is in another directory is moved in the background (`log_dir_moves.rs`); DescribeLogDirs shows how far.
+//! - One that is not here yet will be made there: REPLICA_NOT_AVAILABLE, as Kafka's clients expect.
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
 };
 use protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
+
+use tokio::task::block_in_place;
 
 use crate::api::Client;
 use crate::context::Context;
@@ -28,7 +31,7 @@ pub(crate) async fn handle(
     for dir in &request.dirs {
         for topic in &dir.topics {
             let partitions = topic.partitions.iter().map(|partition| {
-                let result = place(&ctx, &dir.path, &topic.name, *partition);
+                let result = block_in_place(|| place(&ctx, &dir.path, &topic.name, *partition));
                 AlterReplicaLogDirPartitionResult::default()
                     .with_partition_index(*partition)
                     .with_error_code(result.err().unwrap_or(ErrorCode::NONE).code())
@@ -58,14 +61,20 @@ fn place(ctx: &Context, path: &str, topic: &str, partition: i32) -> Result<(), E
     }
     let hosted = ctx.replicas.by_name(topic, partition).map_err(|code| match code {
         // Kafka's code of old: clients of this API know it.
-        ErrorCode::NOT_LEADER_OR_FOLLOWER => ErrorCode::REPLICA_NOT_AVAILABLE,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER => {
+            ctx.replicas.prefer_dir(topic, partition, at);
+            ErrorCode::REPLICA_NOT_AVAILABLE
+        }
         _ => code,
     })?;
     if hosted.is_offline() {
         return Err(ErrorCode::KAFKA_STORAGE_ERROR);
     }
-    match hosted.log_dir == at {
-        true => Ok(()),
-        false => Err(ErrorCode::UNSUPPORTED_VERSION),
+    match ctx.replicas.begin_move(&hosted, at) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            ctx.replicas.dir_failed(at, &error);
+            Err(ErrorCode::KAFKA_STORAGE_ERROR)
+        }
     }
 }

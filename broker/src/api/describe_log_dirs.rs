@@ -12,6 +12,7 @@ use protocol::{ErrorCode, StrBytes};
 use crate::api::Client;
 use crate::context::Context;
 use crate::replica::manager::DirState;
+use crate::replica::moves::Move;
 use crate::replica::partition::Partition;
 
 /// Sizes by directory and partition.
@@ -27,15 +28,18 @@ pub(crate) async fn handle(
         None => true,
         Some(topics) => topics.get(&*p.name.topic).is_some_and(|ids| ids.contains(&p.name.partition)),
     };
-    let partitions = ctx.replicas.all();
+    // Each is in one directory at this moment.
+    let partitions: Vec<_> = ctx.replicas.all().into_iter().map(|p| (p.log_dir(), p)).collect();
+    let moves = ctx.replicas.moves();
     let results = ctx
         .replicas
         .dirs()
         .iter()
         .enumerate()
         .map(|(at, dir)| {
-            let here = partitions.iter().filter(|p| p.log_dir == at && is_wanted(p));
-            describe(dir, here, client.version)
+            let coming = moves.iter().filter(|m| m.to == at && is_wanted(&m.partition));
+            let here = partitions.iter().filter(|(home, p)| *home == at && is_wanted(p)).map(|(_, p)| p);
+            describe(dir, here, coming, client.version)
         })
         .collect();
     DescribeLogDirsResponse::default().with_results(results)
@@ -44,6 +48,7 @@ pub(crate) async fn handle(
 fn describe<'a>(
     dir: &DirState,
     partitions: impl Iterator<Item = &'a Arc<Partition>>,
+    coming: impl Iterator<Item = &'a Arc<Move>>,
     version: i16,
 ) -> DescribeLogDirsResult {
     let result = DescribeLogDirsResult::default().with_log_dir(StrBytes::from_string(dir.absolute_path()));
@@ -57,6 +62,17 @@ fn describe<'a>(
             DescribeLogDirsPartition::default()
                 .with_partition_index(partition.name.partition)
                 .with_partition_size(i64::try_from(size).unwrap_or(i64::MAX)),
+        );
+    }
+    for moving in coming {
+        let (size, end) = moving.size_and_end();
+        let log_end = moving.partition.lock().log.log_end_offset();
+        topics.entry(moving.partition.name.topic.clone()).or_default().push(
+            DescribeLogDirsPartition::default()
+                .with_partition_index(moving.partition.name.partition)
+                .with_partition_size(i64::try_from(size).unwrap_or(i64::MAX))
+                .with_offset_lag((log_end - end).max(0))
+                .with_is_future_key(true),
         );
     }
     let result = result.with_topics(

@@ -118,7 +118,7 @@ fn up_to_epoch(records: &[u8], leader_epoch: i32) -> &[u8] {
 /// Where a log that ends at `log_end` stops being the leader's, whose epoch `epoch` ends at `end_offset`.
 ///
 /// `own` is the last epoch up to `epoch` that the log itself has, with its end.
-fn where_logs_part(own: Option<(i32, i64)>, log_end: i64, epoch: i32, end_offset: i64) -> i64 {
+pub(crate) fn where_logs_part(own: Option<(i32, i64)>, log_end: i64, epoch: i32, end_offset: i64) -> i64 {
     let parts = match own {
         Some((own, end)) if own == epoch => end.min(end_offset),
         // What the leader has of an epoch before it has to be asked next.

@@ -25,7 +25,7 @@ impl Checkpoints {
         let mut written = self.written.lock();
         let partitions = replicas.all();
         for (at, dir) in replicas.dirs().iter().enumerate().filter(|(_, dir)| !dir.is_offline()) {
-            let here = partitions.iter().filter(|p| p.log_dir == at);
+            let here = partitions.iter().filter(|p| p.log_dir() == at);
             let offsets: Offsets = here.filter_map(|p| Some((p.name.clone(), offset(p, kind)?))).collect();
             let key = (at, kind.file_name());
             if written.get(&key) == Some(&offsets) {

@@ -53,7 +53,8 @@ impl DirState {
     }
 
     pub(crate) fn remove_replica(&self) {
-        self.replicas.fetch_sub(1, Ordering::Relaxed);
+        let less = |n: usize| Some(n.saturating_sub(1));
+        let _ = self.replicas.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     /// The absolute path, as DescribeLogDirs names it.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use storage::dirs::{read_partition_metadata, remove_dir};
 use storage::names::PartitionDir;
-use storage::{Log, LogConfig, TopicPartition};
+use storage::{Log, LogConfig, OpenArgs, TopicPartition};
 
 use crate::clock;
 use crate::replica::dir_state::{DirState, LastState};
@@ -22,6 +22,8 @@ const LOGS_PER_THREAD: usize = 64;
 pub(crate) struct Loaded {
     /// More than one per partition only if someone moved folders about.
     pub(crate) logs: HashMap<TopicPartition, Vec<FoundLog>>,
+    /// Copies of moves between directories that were cut short.
+    pub(crate) futures: HashMap<TopicPartition, FoundLog>,
     /// Broker epoch of the last stop if it was clean in every directory, else -1 (KIP-966).
     pub(crate) previous_broker_epoch: i64,
 }
@@ -36,12 +38,18 @@ struct Job {
 pub(crate) fn load_logs(dirs: &[DirState], config: &LogConfig) -> Loaded {
     let mut states = Vec::new();
     let mut jobs = Vec::new();
+    let mut futures = HashMap::new();
     for (log_dir, dir) in dirs.iter().enumerate() {
         match dir.take_last_state().and_then(|last| Ok((last, dir.dir.partition_dirs()?))) {
             Ok((last, found)) => {
                 states.push(Some(last));
                 for (path, kind) in found {
-                    sort_out(path, kind, log_dir, &mut jobs);
+                    match kind {
+                        PartitionDir::Future(name) => {
+                            open_future(path, name, log_dir, config, &mut futures);
+                        }
+                        kind => sort_out(path, kind, log_dir, &mut jobs),
+                    }
                 }
             }
             Err(error) => {
@@ -54,7 +62,7 @@ pub(crate) fn load_logs(dirs: &[DirState], config: &LogConfig) -> Loaded {
     let logs = open_all(dirs, &states, &jobs, config);
     let epochs = states.iter().map(|state| state.as_ref().and_then(|s| s.clean_shutdown));
     let previous_broker_epoch = epochs.reduce(|a, b| if a == b { a } else { None }).flatten().unwrap_or(-1);
-    Loaded { logs, previous_broker_epoch }
+    Loaded { logs, futures, previous_broker_epoch }
 }
 
 fn sort_out(path: PathBuf, kind: PartitionDir, log_dir: usize, jobs: &mut Vec<Job>) {
@@ -66,9 +74,35 @@ fn sort_out(path: PathBuf, kind: PartitionDir, log_dir: usize, jobs: &mut Vec<Jo
                 tracing::warn!("{error}");
             }
         }
-        // Kept for a person to look at; moving between directories is not served yet.
+        // Kept for a person to look at.
         PartitionDir::Stray(_) | PartitionDir::Future(_) => {
             tracing::warn!("Ignoring {}", path.display());
+        }
+    }
+}
+
+/// A copy that cannot be opened, or is one too many, is made anew.
+fn open_future(
+    path: PathBuf,
+    name: TopicPartition,
+    log_dir: usize,
+    config: &LogConfig,
+    futures: &mut HashMap<TopicPartition, FoundLog>,
+) {
+    // Nothing is known of it: every byte is looked at.
+    let args = OpenArgs { clean_shutdown: false, ..OpenArgs::new_log(clock::now_ms()) };
+    let opened = Log::open(&path, config.clone(), args);
+    match (opened, read_partition_metadata(&path)) {
+        (Ok((log, report)), Ok(topic_id))
+            if report.quarantined.is_empty() && !futures.contains_key(&name) =>
+        {
+            futures.insert(name, FoundLog { topic_id, log_dir, log, high_watermark: 0 });
+        }
+        _ => {
+            tracing::warn!("Removing {}, which is begun anew", path.display());
+            if let Err(error) = remove_dir(&path) {
+                tracing::warn!("{error}");
+            }
         }
     }
 }

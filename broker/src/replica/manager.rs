@@ -29,12 +29,13 @@ use crate::metadata_cache::MetadataCache;
 use crate::metrics::Traffic;
 use crate::replica::checkpoints::Checkpoints;
 pub(crate) use crate::replica::dir_state::DirState;
+use crate::replica::moves::Move;
 use crate::replica::partition::{Applied, IsrProposal, Partition};
 
 /// Flushes that may wait for the background task; those beyond are left to the next checkpoint.
 const FLUSH_QUEUE: usize = 1024;
 /// Suffix of the folder of a deleted replica, and of one that no metadata claims.
-const DELETE: &str = "delete";
+pub(super) const DELETE: &str = "delete";
 pub(super) const STRAY: &str = "stray";
 
 /// The replicas of one topic on this node, by partition number; `None` where it has none.
@@ -84,6 +85,8 @@ pub(crate) struct Outlets {
     pub(crate) isr_proposals: mpsc::UnboundedSender<IsrProposal>,
     /// Whom the replicas follow.
     pub(crate) follow_orders: mpsc::UnboundedSender<FollowOrder>,
+    /// Replicas that are to go to another directory.
+    pub(crate) moves: mpsc::UnboundedSender<Arc<Move>>,
 }
 
 /// The other ends of [`Outlets`].
@@ -93,6 +96,7 @@ pub(crate) struct Inlets {
     pub(crate) flushes: mpsc::Receiver<FlushRequest>,
     pub(crate) isr_proposals: mpsc::UnboundedReceiver<IsrProposal>,
     pub(crate) follow_orders: mpsc::UnboundedReceiver<FollowOrder>,
+    pub(crate) moves: mpsc::UnboundedReceiver<Arc<Move>>,
 }
 
 /// The channels between the manager and the background tasks.
@@ -102,14 +106,16 @@ pub(crate) fn channels() -> (Outlets, Inlets) {
     let (flushes, flushes_in) = mpsc::channel(FLUSH_QUEUE);
     let (isr_proposals, proposals_in) = mpsc::unbounded_channel();
     let (follow_orders, orders_in) = mpsc::unbounded_channel();
+    let (moves, moves_in) = mpsc::unbounded_channel();
     let inlets = Inlets {
         removed: removed_in,
         assignments: assignments_in,
         flushes: flushes_in,
         isr_proposals: proposals_in,
         follow_orders: orders_in,
+        moves: moves_in,
     };
-    (Outlets { removed, assignments, flushes, isr_proposals, follow_orders }, inlets)
+    (Outlets { removed, assignments, flushes, isr_proposals, follow_orders, moves }, inlets)
 }
 
 /// All replicas of the node.
@@ -125,7 +131,13 @@ pub(crate) struct ReplicaManager {
     metadata: Arc<MetadataCache>,
     settings: Arc<SettingsSource>,
     checkpoints: Checkpoints,
-    outlets: Outlets,
+    pub(super) outlets: Outlets,
+    /// Copies found on disk, of moves between directories that were cut short.
+    pub(super) futures: Mutex<HashMap<TopicPartition, FoundLog>>,
+    /// Replicas that are being moved between directories.
+    pub(super) moves: Mutex<HashMap<(Uuid, i32), Arc<Move>>>,
+    /// Directories that were chosen for replicas that are not here yet.
+    pub(super) preferred_dirs: Mutex<HashMap<TopicPartition, usize>>,
     /// What went in and out of replicas that are gone, and requests for partitions that are not here.
     pub(crate) elsewhere: Traffic,
     /// Counts the directories that failed.
@@ -138,6 +150,7 @@ impl ReplicaManager {
         node_id: i32,
         dirs: Vec<DirState>,
         found: HashMap<TopicPartition, Vec<FoundLog>>,
+        futures: HashMap<TopicPartition, FoundLog>,
         metadata: Arc<MetadataCache>,
         settings: Arc<SettingsSource>,
         outlets: Outlets,
@@ -148,6 +161,9 @@ impl ReplicaManager {
             by_name: DashMap::default(),
             by_id: DashMap::default(),
             found: Mutex::new(found),
+            futures: Mutex::new(futures),
+            moves: Mutex::default(),
+            preferred_dirs: Mutex::default(),
             unavailable: Mutex::default(),
             metadata,
             settings,
@@ -325,7 +341,11 @@ impl ReplicaManager {
 
     /// Tells the controller where the replica is, if that is news (KIP-858).
     fn report_dir(&self, mine: &LocalPartition, partition: &Partition) {
-        let dir = self.dirs[partition.log_dir].id;
+        if self.move_of(partition).is_some() {
+            // Whoever moves it tells.
+            return;
+        }
+        let dir = self.dirs[partition.log_dir()].id;
         if mine.state.directory(self.node_id).is_some_and(|assigned| assigned != dir) {
             let (topic_id, partition) = (mine.topic_id, mine.partition);
             // The receiver is gone only while the node stops; it reports at its next start.
@@ -353,10 +373,11 @@ impl ReplicaManager {
         let (node_id, metadata) = (self.node_id, self.metadata.clone());
         let partition = Arc::new(Partition::new(name, mine.topic_id, found, node_id, metadata, settings));
         self.insert(&partition);
-        if self.dirs[partition.log_dir].is_offline() {
+        if self.dirs[partition.log_dir()].is_offline() {
             // It failed between the opening and the insertion.
             partition.set_offline();
         }
+        self.resume_move(&partition);
         Ok(partition)
     }
 
@@ -381,7 +402,7 @@ impl ReplicaManager {
         }
         partitions[at] = Some(partition.clone());
         drop(partitions);
-        self.dirs[partition.log_dir].add_replica();
+        self.dirs[partition.log_dir()].add_replica();
         self.by_name.insert(partition.name.topic.clone(), topic);
     }
 
@@ -391,7 +412,7 @@ impl ReplicaManager {
         let partition = partitions.get_mut(usize::try_from(name.partition).ok()?)?.take()?;
         let is_empty = partitions.iter().all(Option::is_none);
         drop(partitions);
-        self.dirs[partition.log_dir].remove_replica();
+        self.dirs[partition.log_dir()].remove_replica();
         if is_empty {
             self.by_id.remove(&topic_id);
             // A topic of the same name may have been created anew already.
@@ -401,6 +422,10 @@ impl ReplicaManager {
     }
 
     fn drop_replica(&self, topic_id: Uuid, name: &TopicPartition) -> Option<LeadershipChange> {
+        let ongoing = self.moves.lock().get(&(topic_id, name.partition)).cloned();
+        if let Some(ongoing) = ongoing {
+            self.give_up(&ongoing);
+        }
         let partition = self.remove(topic_id, name)?;
         partition.delete();
         let order = FollowOrder { partition: partition.clone(), leader: None };
@@ -408,12 +433,12 @@ impl ReplicaManager {
         let _ = self.outlets.follow_orders.send(order);
         self.elsewhere.take_over(partition.traffic.counts());
         if !partition.is_offline() {
-            let dir = &self.dirs[partition.log_dir].dir;
+            let dir = &self.dirs[partition.log_dir()].dir;
             let delay_ms = partition.settings().log.file_delete_delay_ms;
             match dir.mark_dir(&dir.partition_path(name), name, random_uuid(), DELETE) {
                 // The receiver is gone only while the node stops; the folder is then removed at the next start.
                 Ok(path) => drop(self.outlets.removed.send((path, delay_ms))),
-                Err(error) => self.dir_failed(partition.log_dir, &error),
+                Err(error) => self.dir_failed(partition.log_dir(), &error),
             }
         }
         Some(LeadershipChange { partition, leads: false, is_deleted: true })
@@ -421,6 +446,7 @@ impl ReplicaManager {
 
     /// Logs that no topic of the image owns: renamed, kept for a person to look at, no longer served.
     pub(crate) fn mark_strays(&self) {
+        self.remove_stray_futures();
         let found: Vec<_> = self.found.lock().drain().collect();
         for (name, logs) in found {
             logs.iter().for_each(|log| self.mark_stray(&name, log));
@@ -473,13 +499,13 @@ impl ReplicaManager {
         if partition.is_deleted() {
             return ErrorCode::NOT_LEADER_OR_FOLLOWER;
         }
-        self.dir_failed(partition.log_dir, error);
+        self.dir_failed(partition.log_dir(), error);
         ErrorCode::KAFKA_STORAGE_ERROR
     }
 
     /// Records that had been found could not be read when they were to be sent: as [`ReplicaManager::storage_failed`].
     pub(crate) fn send_failed(&self, partition: &Partition, error: std::io::Error) -> ErrorCode {
-        let dir = &self.dirs[partition.log_dir].dir;
+        let dir = &self.dirs[partition.log_dir()].dir;
         self.storage_failed(partition, &StorageError::of("read", dir.partition_path(&partition.name))(error))
     }
 
@@ -491,7 +517,7 @@ impl ReplicaManager {
         }
         let hint = "its partitions are offline until the node is restarted with a working disk";
         tracing::error!("Stopping serving logs in dir {}: {error}; {hint}", dir.absolute_path());
-        for partition in self.all().iter().filter(|p| p.log_dir == log_dir) {
+        for partition in self.all().iter().filter(|p| p.log_dir() == log_dir) {
             partition.set_offline();
         }
         self.dir_failures.send_modify(|failures| *failures += 1);

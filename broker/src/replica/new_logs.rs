@@ -80,7 +80,14 @@ impl ReplicaManager {
 
     /// The directory for a new log: the assigned one, else of those that work the one with the fewest replicas.
     fn dir_for(&self, mine: &LocalPartition, used: &[usize]) -> Result<usize, ReplicaError> {
+        let name = TopicPartition::new(&mine.topic, mine.partition);
         let assigned = mine.state.directory(self.node_id).filter(|id| !is_reserved(*id));
+        if let Some(copy) = self.futures.lock().get(&name)
+            && mine.state.isr.contains(&self.node_id)
+        {
+            // The directory that it was to leave is gone, and the copy may lack what the ISR has.
+            return Err(ReplicaError::DirectoryMissing(format!("beside {}", copy.log.dir().display())));
+        }
         let online = || (0..self.dirs.len()).filter(|at| !self.dirs[*at].is_offline());
         let of_assigned = online().find(|at| assigned == Some(self.dirs[*at].id));
         match assigned {
@@ -88,8 +95,10 @@ impl ReplicaManager {
                 Err(ReplicaError::DirectoryMissing(protocol::base64_id(assigned)))
             }
             _ => {
+                let preferred =
+                    self.preferred_dirs.lock().remove(&name).filter(|at| online().any(|o| o == *at));
                 let least_used = || online().min_by_key(|at| used[*at]);
-                of_assigned.or_else(least_used).ok_or(ReplicaError::NoDirectory)
+                of_assigned.or(preferred).or_else(least_used).ok_or(ReplicaError::NoDirectory)
             }
         }
     }

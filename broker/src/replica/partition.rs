@@ -9,7 +9,7 @@
 mod following;
 mod in_sync;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ use crate::replica::leader::Leadership;
 use crate::replica::manager::FoundLog;
 use crate::replica::waiters::Waiters;
 
-pub(crate) use following::{LeaderOffsets, Truncation};
+pub(crate) use following::{LeaderOffsets, Truncation, append_copied};
 pub(crate) use in_sync::{CommittedIsr, IsrProposal};
 
 /// What this replica is.
@@ -50,6 +50,8 @@ pub(crate) struct PartitionState {
     pub(crate) isr: Vec<i32>,
     pub(crate) replicas: Vec<i32>,
     pub(crate) settings: Arc<TopicSettings>,
+    /// How often the log was truncated: what was read before may not be in it any more.
+    pub(crate) truncations: u64,
     /// When the log was synced last, for `flush.ms`.
     pub(crate) flushed_at_ms: i64,
 }
@@ -66,7 +68,9 @@ pub(crate) struct Partition {
     /// Id of the topic.
     pub(crate) topic_id: Uuid,
     /// Which of the node's log directories holds it.
-    pub(crate) log_dir: usize,
+    log_dir: AtomicUsize,
+    /// Held by whoever replaces files of the log: compaction, and a move to another directory.
+    pub(crate) files: Mutex<()>,
     node_id: i32,
     metadata: Arc<MetadataCache>,
     state: Mutex<PartitionState>,
@@ -117,7 +121,8 @@ impl Partition {
         Self {
             name,
             topic_id,
-            log_dir,
+            log_dir: AtomicUsize::new(log_dir),
+            files: Mutex::new(()),
             node_id,
             metadata,
             high_watermark: AtomicI64::new(high_watermark),
@@ -134,6 +139,7 @@ impl Partition {
                 isr: Vec::new(),
                 replicas: Vec::new(),
                 settings,
+                truncations: 0,
                 flushed_at_ms: crate::clock::now_ms(),
             }),
             waiters: Arc::new(Waiters::default()),
@@ -156,6 +162,16 @@ impl Partition {
             }
         }
         self.state.lock()
+    }
+
+    /// Which of the node's log directories holds the replica.
+    pub(crate) fn log_dir(&self) -> usize {
+        self.log_dir.load(Ordering::Acquire)
+    }
+
+    /// The log is in another directory now.
+    pub(crate) fn moved_to(&self, log_dir: usize) {
+        self.log_dir.store(log_dir, Ordering::Release);
     }
 
     /// Offset below which every record is committed.

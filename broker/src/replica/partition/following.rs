@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
-use storage::{AppendError, AppendInfo, DoomedFiles, StorageError};
+use storage::{AppendError, AppendInfo, DoomedFiles, Log, StorageError};
 
 use super::{Partition, PartitionState};
 use crate::metrics::Flow;
@@ -24,6 +24,21 @@ pub(crate) enum Truncation {
     FullyAndStartAt(i64),
 }
 
+/// Appends what another replica has. An empty log that was to begin in the middle of a batch, since the records before
+/// were deleted, begins with the whole batch instead, as in Kafka.
+pub(crate) fn append_copied(log: &mut Log, records: &[u8], now_ms: i64) -> Result<AppendInfo, AppendError> {
+    match log.append_as_follower(records, now_ms) {
+        Err(AppendError::OffsetOrder { expected, found })
+            if found < expected && log.log_start_offset() == log.log_end_offset() =>
+        {
+            let doomed = log.truncate_fully_and_start_at(found)?;
+            doomed.remove().map_err(StorageError::of("remove files of", log.dir()))?;
+            log.append_as_follower(records, now_ms)
+        }
+        appended => appended,
+    }
+}
+
 impl Partition {
     /// Appends what the leader sent as it is, and follows its high watermark and log start.
     ///
@@ -37,7 +52,7 @@ impl Partition {
     ) -> Result<Option<AppendInfo>, AppendError> {
         let mut appended = None;
         if !records.is_empty() {
-            appended = Some(state.log.append_as_follower(records, now_ms)?);
+            appended = Some(append_copied(&mut state.log, records, now_ms)?);
             self.flush_if_many(state)?;
             self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
             // Only here, under the lock.
@@ -62,6 +77,7 @@ impl Partition {
         state: &mut PartitionState,
         truncation: Truncation,
     ) -> Result<DoomedFiles, StorageError> {
+        state.truncations += 1;
         let doomed = match truncation {
             Truncation::To(offset) => state.log.truncate_to(offset)?,
             Truncation::FullyAndStartAt(offset) => state.log.truncate_fully_and_start_at(offset)?,
