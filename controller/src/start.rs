@@ -78,18 +78,10 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
     let node = args.node;
     let config = ControllerConfig::of(&Layers::of(&node.properties));
     let metadata_log_dir = Path::new(&node.metadata_log_dir);
-    let log_config = KraftLogConfig {
-        segment_bytes: u32::try_from(config.metadata_log_segment_bytes).unwrap_or(1 << 30),
-        segment_ms: config.metadata_log_segment_ms,
-        durable: args.durable,
-        now_ms: steady_ms,
-    };
-    let log = KraftLog::open(metadata_log_dir, log_config)?;
+    let log = KraftLog::open(metadata_log_dir, log_config(&args, &config))?;
     let bootstrap = snapshot_file::read_bootstrap(metadata_log_dir)?
         .unwrap_or_else(|| bootstrap_records(MetadataVersion::LATEST_PRODUCTION, &BTreeMap::new(), []));
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
-    let mut entropy = Entropy::from_seed(seed);
+    let mut entropy = entropy()?;
     let (leader, leader_receiver) = watch::channel(LeaderAndEpoch::default());
     let (raft, raft_inbox) = mpsc::channel(COMMANDS_MAX);
     let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
@@ -146,6 +138,21 @@ pub fn start(args: StartArgs<'_>) -> Result<ControllerHandle, StartError> {
         ended.send_replace(Some(result));
     })?;
     Ok(handle)
+}
+
+fn log_config(args: &StartArgs<'_>, config: &ControllerConfig) -> KraftLogConfig {
+    KraftLogConfig {
+        segment_bytes: u32::try_from(config.metadata_log_segment_bytes).unwrap_or(1 << 30),
+        segment_ms: config.metadata_log_segment_ms,
+        durable: args.durable,
+        now_ms: steady_ms,
+    }
+}
+
+fn entropy() -> Result<Entropy, StartError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(Entropy::from_seed(seed))
 }
 
 /// The runtime of the controller's thread, and the store that was started within it.
