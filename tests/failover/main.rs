@@ -8,9 +8,9 @@ use minikafka_tests::node::Target;
 
 const USAGE: &str = "\
 cargo xtask failover [--what leader|freeze|controller|frozen-controller|rolling|all] [--settings dev|default]
-                     [--vs kafka] [--rounds N]
+                     [--vs kafka] [--only kafka] [--rounds N]
 Times in ms from the fault. `leader`, `freeze`: a broker is killed or frozen and comes back; `controller`: the active
-controller is. `--vs kafka` measures Apache Kafka as well.";
+controller is. `--vs kafka` measures Apache Kafka as well, `--only kafka` alone.";
 
 const WHATS: [&str; 5] = ["leader", "freeze", "controller", "frozen-controller", "rolling"];
 
