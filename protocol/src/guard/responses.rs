@@ -41,6 +41,7 @@ pub(super) const RESPONSES: &[Request] = &[
             structs(&[I32, STR, I32, STR]).tag(0).since(16),
         ],
     ),
+    request(ApiKey::LIST_OFFSETS, 4, 10, &[I32, structs(&[STR, structs(&[I32, I16, I64, I64, I32])])]),
     request(
         ApiKey::API_VERSIONS,
         0,
