@@ -232,6 +232,16 @@ fn deletions_wait_for_all_live_replicas() {
     cluster.node(3).thaw();
     cluster.wait_partition(1, "short", 0, |view| view.isr == [1, 2, 3]);
     assert_eq!(delete_records(&mut wire, "short", -1, 30_000), (ErrorCode::NONE, 10));
+    // A log may begin in the middle of a batch; a new replica takes the whole batch, and the start.
+    create(&cluster, "cut", &[&[1, 2]]);
+    let values: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    let (error, _) = wire.produce("cut", 0, batch(&values)).expect("an answer to Produce");
+    assert_eq!(error, ErrorCode::NONE);
+    assert_eq!(delete_records(&mut wire, "cut", 5, 30_000), (ErrorCode::NONE, 5));
+    reassign(&cluster, "cut", Some(&[1, 3]));
+    cluster.wait_partition(1, "cut", 0, |view| view.isr == [1, 3]);
+    cluster.wait_identical(&[1, 3], "cut", 0);
+    assert_eq!(delete_records(&mut wire, "cut", 6, 30_000), (ErrorCode::NONE, 6));
     assert_eq!(delete_records(&mut wire, "short", 11, 30_000).0, ErrorCode::OFFSET_OUT_OF_RANGE);
     assert_eq!(delete_records(&mut cluster.wire(2), "short", 1, 30_000).0, ErrorCode::NOT_LEADER_OR_FOLLOWER);
 }
