@@ -131,9 +131,10 @@ struct Active {
     idle_at: Option<i64>,
 }
 
-struct Controller<S> {
-    setup: Setup,
-    store: S,
+/// The loop with all that it knows.
+pub(crate) struct Controller<S> {
+    pub(crate) setup: Setup,
+    pub(crate) store: S,
     committed: Loader,
     active: Option<Active>,
     snapshot_offset: i64,
@@ -146,16 +147,7 @@ struct Controller<S> {
 /// # Errors
 /// The store failed, or the log contradicts itself: the process should end.
 pub(crate) async fn run<S: MetadataStore>(setup: Setup, store: S) -> Result<(), String> {
-    let committed = Loader::new(MetadataImage::empty());
-    let mut controller = Controller {
-        setup,
-        store,
-        committed,
-        active: None,
-        snapshot_offset: 0,
-        snapshot_bytes: 0,
-        snapshot_due_at: None,
-    };
+    let mut controller = Controller::new(setup, store);
     let result = controller.run().await;
     controller.drop_active();
     controller.setup.publisher.close();
@@ -175,6 +167,26 @@ enum Wake {
 }
 
 impl<S: MetadataStore> Controller<S> {
+    /// A controller that has heard of nothing.
+    pub(crate) fn new(setup: Setup, store: S) -> Self {
+        let committed = Loader::new(MetadataImage::empty());
+        Self {
+            setup,
+            store,
+            committed,
+            active: None,
+            snapshot_offset: 0,
+            snapshot_bytes: 0,
+            snapshot_due_at: None,
+        }
+    }
+
+    /// What decisions are made on, while this node decides.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn tip(&self) -> Option<&MetadataImage> {
+        self.active.as_ref().map(|active| active.tip.image())
+    }
+
     async fn run(&mut self) -> Result<(), String> {
         let mut stopping = false;
         let mut commands_open = true;
@@ -217,7 +229,8 @@ impl<S: MetadataStore> Controller<S> {
         (self.setup.now_ms)()
     }
 
-    fn on_store_event(&mut self, event: StoreEvent) -> Result<(), String> {
+    /// Takes over what became of the log.
+    pub(crate) fn on_store_event(&mut self, event: StoreEvent) -> Result<(), String> {
         match event {
             StoreEvent::Observed(batches) => {
                 for batch in batches {
@@ -315,7 +328,7 @@ impl<S: MetadataStore> Controller<S> {
     }
 
     /// Decides on `command` and on all others that have arrived, before they are flushed together.
-    fn on_commands(&mut self, command: Command) -> Result<(), String> {
+    pub(crate) fn on_commands(&mut self, command: Command) -> Result<(), String> {
         let mut next = Some(command);
         for left in (0..GROUP_MAX).rev() {
             let Some(Command { version, request, reply }) = next.take() else { break };
@@ -498,7 +511,8 @@ impl<S: MetadataStore> Controller<S> {
         active.held.release(now_ms, |offset| live.iter().all(|id| store.is_known_to(*id, offset)));
     }
 
-    fn drop_active(&mut self) {
+    /// Leads no more: the tip and all that waits are void.
+    pub(crate) fn drop_active(&mut self) {
         let Some(mut active) = self.active.take() else { return };
         // What is held is committed.
         active.held.release(i64::MAX, |_| true);
@@ -508,7 +522,8 @@ impl<S: MetadataStore> Controller<S> {
         drop(active.pending);
     }
 
-    fn next_deadline(&self) -> Option<i64> {
+    /// When [`Controller::on_timer`] is due.
+    pub(crate) fn next_deadline(&self) -> Option<i64> {
         let active = self.active.as_ref()?;
         let timeout_ms = self.setup.rules.session_timeout_ms;
         let expiry = active.liveness.next_expiry(active.tip.image(), timeout_ms).map(|(at, _)| at);
@@ -519,7 +534,8 @@ impl<S: MetadataStore> Controller<S> {
         all.flatten().min()
     }
 
-    fn on_timer(&mut self) -> Result<(), String> {
+    /// Does what is due.
+    pub(crate) fn on_timer(&mut self) -> Result<(), String> {
         self.release_held();
         let now_ms = self.now_ms();
         self.decide(&Event::SessionsDue, None)?;

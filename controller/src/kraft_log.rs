@@ -1,6 +1,6 @@
 //! `raft::Log` over `storage::Log`: the files of `__cluster_metadata-0`.
 //!
-//! Invariants: what `flush` covered is on the disk after the next [`KraftLog::sync`], which the store calls before
+//! Invariants: what `flush` covered is on the disk after the next [`MetadataLog::sync`], which the store calls before
 //! anything that depends on it leaves this node, so that steps without an outside effect share one; a snapshot has its
 //! final name only when it is complete and durable; the log starts at 0 or at a snapshot.
 
@@ -17,11 +17,12 @@ use metadata::directory::METADATA_TOPIC_ID;
 use protocol::control::ControlRecord;
 use raft::log::LogError;
 use raft::snapshot::{DELETED_SUFFIX, PARTIAL_SUFFIX, file_name, parse_file_name};
-use raft::{OffsetAndEpoch, SnapshotChunk, SnapshotInfo};
+use raft::{OffsetAndEpoch, QuorumState, SnapshotChunk, SnapshotInfo};
 use storage::dirs::{CLUSTER_METADATA_DIR, read_partition_metadata};
-use storage::{LogConfig, OpenArgs, durable};
+use storage::{LogConfig, OpenArgs, StorageError, durable};
 
 use self::synced_end::SyncedEnd;
+use crate::store::kraft::MetadataLog;
 
 /// The metadata log of this node.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub enum OpenError {
     Log(#[from] storage::OpenError),
     /// The log or the directory failed.
     #[error(transparent)]
-    Storage(#[from] storage::StorageError),
+    Storage(#[from] StorageError),
     /// Committed records are missing. Nothing was changed.
     #[error(
         "the metadata log cannot be used: {0}; bring the file back, or restore the folder from another controller"
@@ -123,65 +124,14 @@ impl KraftLog {
     }
 
     /// The folder of the log.
+    #[cfg(test)]
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// Makes everything that was flushed durable.
-    pub(crate) fn sync(&mut self) -> Result<(), storage::StorageError> {
-        if std::mem::take(&mut self.dirty)
-            && let Some(synced_end) = &mut self.synced_end
-        {
-            let end = self.log.log_end_offset();
-            self.log.flush(end)?;
-            synced_end.set(end).map_err(storage::StorageError::of("write", &self.dir))?;
-        }
-        Ok(())
     }
 
     /// The log is going to end at `offset`, perhaps before its end.
     fn lower_synced_end(&mut self, offset: i64) -> io::Result<()> {
         self.synced_end.as_mut().map_or(Ok(()), |synced_end| synced_end.lower(offset))
-    }
-
-    /// Replaces the election state.
-    pub(crate) fn write_quorum_state(&self, text: &str) -> io::Result<()> {
-        let path = self.dir.join(raft::quorum_state::FILE_NAME);
-        if self.synced_end.is_some() {
-            durable::replace(&path, text.as_bytes()).map_err(|error| error.source)
-        } else {
-            fs::write(path, text)
-        }
-    }
-
-    /// Flushes and closes the files.
-    pub(crate) fn close(&mut self) -> Result<(), storage::StorageError> {
-        self.log.close()
-    }
-
-    /// The bytes of a whole snapshot.
-    pub(crate) fn snapshot_bytes(&self, id: OffsetAndEpoch) -> io::Result<Vec<u8>> {
-        fs::read(self.dir.join(file_name(id)))
-    }
-
-    /// Makes `bytes` durable as the snapshot `id`.
-    pub(crate) fn write_snapshot(
-        &mut self,
-        id: OffsetAndEpoch,
-        bytes: &[u8],
-        last_contained_log_timestamp_ms: i64,
-    ) -> io::Result<()> {
-        let partial = self.partial_path(id);
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        self.finish_snapshot(id, &partial)?;
-        self.add_snapshot(SnapshotInfo {
-            id,
-            size: bytes.len() as u64,
-            last_contained_log_timestamp_ms: Some(last_contained_log_timestamp_ms),
-        });
-        Ok(())
     }
 
     fn partial_path(&self, id: OffsetAndEpoch) -> PathBuf {
@@ -355,5 +305,63 @@ impl raft::Log for KraftLog {
         self.log.advance_log_start(id.offset).map_err(failed)?;
         self.log.apply_retention((self.now_ms)()).map_err(failed)?.remove()?;
         Ok(self.drop_snapshots_before(id)?)
+    }
+}
+
+impl MetadataLog for KraftLog {
+    fn read_quorum_state(&self) -> io::Result<Option<QuorumState>> {
+        match fs::read_to_string(self.dir.join(raft::quorum_state::FILE_NAME)) {
+            Ok(text) if text.trim().is_empty() => Ok(None),
+            Ok(text) => QuorumState::decode(&text).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_quorum_state(&mut self, state: &QuorumState) -> io::Result<()> {
+        let path = self.dir.join(raft::quorum_state::FILE_NAME);
+        if self.synced_end.is_some() {
+            durable::replace(&path, state.encode().as_bytes()).map_err(|error| error.source)
+        } else {
+            fs::write(path, state.encode())
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        if std::mem::take(&mut self.dirty)
+            && let Some(synced_end) = &mut self.synced_end
+        {
+            let end = self.log.log_end_offset();
+            self.log.flush(end)?;
+            synced_end.set(end).map_err(StorageError::of("write", &self.dir))?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), StorageError> {
+        self.log.close()
+    }
+
+    fn snapshot_bytes(&self, id: OffsetAndEpoch) -> io::Result<Vec<u8>> {
+        fs::read(self.dir.join(file_name(id)))
+    }
+
+    fn write_snapshot(
+        &mut self,
+        id: OffsetAndEpoch,
+        bytes: &[u8],
+        last_contained_log_timestamp_ms: i64,
+    ) -> io::Result<()> {
+        let partial = self.partial_path(id);
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        self.finish_snapshot(id, &partial)?;
+        self.add_snapshot(SnapshotInfo {
+            id,
+            size: bytes.len() as u64,
+            last_contained_log_timestamp_ms: Some(last_contained_log_timestamp_ms),
+        });
+        Ok(())
     }
 }

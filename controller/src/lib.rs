@@ -25,6 +25,8 @@ mod handle;
 mod held;
 mod kraft_log;
 pub mod liveness;
+#[cfg(feature = "simulation")]
+pub mod machine;
 mod metrics;
 mod publisher;
 mod raft_peers;
@@ -44,3 +46,4 @@ pub use metrics::{ControllerSnapshot, RaftSnapshot, TimesSnapshot};
 pub use publisher::Subscription;
 pub use snapshot_file::{SnapshotError, read_bootstrap};
 pub use start::{StartArgs, StartError, start};
+pub use store::kraft::MetadataLog;

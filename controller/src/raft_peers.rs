@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::api::{begin_quorum_epoch, end_quorum_epoch, fetch, fetch_snapshot, raft_voters, vote};
+use crate::store::kraft::Peers;
 
 /// Pauses between attempts to connect. Longer ones would only add to the time without a leader.
 const RECONNECT_MIN: Duration = Duration::from_millis(20);
@@ -63,9 +64,11 @@ impl RaftPeers {
         let (answers, answered) = mpsc::channel(ANSWERS);
         Self { limits: Arc::new(limits), listener: listener.into(), slots: HashMap::new(), answers, answered }
     }
+}
 
-    /// Sends a request; to be called within a tokio runtime, which does the work.
-    pub(crate) fn send(&mut self, id: u64, to: Peer, address: Address, request: Request) {
+impl Peers for RaftPeers {
+    /// To be called within a tokio runtime, which does the work.
+    fn send(&mut self, id: u64, to: Peer, address: Address, request: Request) {
         let (limits, listener, answers) = (&self.limits, &self.listener, &self.answers);
         let slot = self.slots.entry(to).or_insert_with(|| {
             let (slot, requests) = watch::channel(None);
@@ -76,8 +79,7 @@ impl RaftPeers {
         slot.send_replace(Some(Outgoing { id, address, request }));
     }
 
-    /// The next answer. May be dropped while it waits, without loss.
-    pub(crate) async fn next(&mut self) -> Answered {
+    async fn next(&mut self) -> Answered {
         match self.answered.recv().await {
             Some(answered) => answered,
             // A sender is kept here.

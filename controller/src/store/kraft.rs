@@ -5,22 +5,23 @@
 //! IO: blocking, on the controller's own thread.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use metadata::image::Provenance;
 use protocol::records::Record;
-use raft::{Effect, Input, Log as _, Node, OffsetAndEpoch, QuorumState};
+use raft::{Address, Effect, Input, Node, OffsetAndEpoch, Peer, QuorumState};
+use storage::StorageError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{AppendError, CommittedBatch, MetadataStore, StoreEvent, UpgradeError};
 use crate::controller::LeaderAndEpoch;
 use crate::kraft_log::KraftLog;
 use crate::metrics::{Metrics, RaftSnapshot};
-use crate::raft_peers::RaftPeers;
+use crate::raft_peers::{Answered, RaftPeers};
 use crate::snapshot_file::{self, Header};
 
 /// Bytes read from the log at a time.
@@ -49,10 +50,63 @@ pub(crate) enum RaftCommand {
     Describe(oneshot::Sender<Option<raft::QuorumDescription>>),
 }
 
+/// What the store needs of a metadata log beyond what Raft needs.
+pub trait MetadataLog: raft::Log {
+    /// The election state that was written last.
+    ///
+    /// # Errors
+    /// It cannot be read or understood.
+    fn read_quorum_state(&self) -> io::Result<Option<QuorumState>>;
+
+    /// Replaces the election state; it is durable when this returns.
+    ///
+    /// # Errors
+    /// The log is not to be used any more.
+    fn write_quorum_state(&mut self, state: &QuorumState) -> io::Result<()>;
+
+    /// Makes everything that was flushed durable.
+    ///
+    /// # Errors
+    /// The log is not to be used any more.
+    fn sync(&mut self) -> Result<(), StorageError>;
+
+    /// Flushes and closes.
+    ///
+    /// # Errors
+    /// What was not durable may be lost.
+    fn close(&mut self) -> Result<(), StorageError>;
+
+    /// The bytes of a whole snapshot.
+    ///
+    /// # Errors
+    /// There is no such snapshot, or it cannot be read.
+    fn snapshot_bytes(&self, id: OffsetAndEpoch) -> io::Result<Vec<u8>>;
+
+    /// Makes `bytes` durable as the snapshot `id`.
+    ///
+    /// # Errors
+    /// The snapshot does not exist; the log is as before.
+    fn write_snapshot(
+        &mut self,
+        id: OffsetAndEpoch,
+        bytes: &[u8],
+        last_contained_log_timestamp_ms: i64,
+    ) -> io::Result<()>;
+}
+
+/// The way of requests to other nodes.
+pub(crate) trait Peers {
+    /// Sends a request.
+    fn send(&mut self, id: u64, to: Peer, address: Address, request: raft::message::Request);
+
+    /// The next answer. May be dropped while it waits, without loss.
+    fn next(&mut self) -> impl Future<Output = Answered>;
+}
+
 /// A Raft node with its surroundings.
-pub(crate) struct KraftStore {
-    node: Node<KraftLog>,
-    peers: RaftPeers,
+pub(crate) struct KraftStore<L = KraftLog, P = RaftPeers> {
+    node: Node<L>,
+    peers: P,
     inbox: mpsc::Receiver<RaftCommand>,
     leader: watch::Sender<LeaderAndEpoch>,
     now_ms: fn() -> i64,
@@ -75,20 +129,7 @@ pub(crate) struct KraftStore {
     leave_by: Option<i64>,
 }
 
-/// Reads the `quorum-state` file of the log in `dir`; `None` if there is none.
-///
-/// # Errors
-/// A file that cannot be read or understood.
-pub(crate) fn read_quorum_state(dir: &Path) -> io::Result<Option<QuorumState>> {
-    match std::fs::read_to_string(dir.join(raft::quorum_state::FILE_NAME)) {
-        Ok(text) if text.trim().is_empty() => Ok(None),
-        Ok(text) => QuorumState::decode(&text).map(Some).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-impl KraftStore {
+impl<L: MetadataLog, P: Peers> KraftStore<L, P> {
     /// Starts the Raft node on its log; elects itself at once if it is the only voter. To be called within the
     /// runtime that carries the connections to the peers.
     ///
@@ -96,15 +137,15 @@ impl KraftStore {
     /// A log that cannot be used.
     pub(crate) fn start(
         config: raft::Config,
-        log: KraftLog,
-        peers: RaftPeers,
+        log: L,
+        peers: P,
         inbox: mpsc::Receiver<RaftCommand>,
         leader: watch::Sender<LeaderAndEpoch>,
         now_ms: fn() -> i64,
         metrics: Arc<Metrics>,
     ) -> Result<Self, String> {
         let leaderless_since = Some(Instant::now());
-        let quorum_state = read_quorum_state(log.dir()).map_err(|error| error.to_string())?;
+        let quorum_state = log.read_quorum_state().map_err(|error| error.to_string())?;
         let (node, effects) =
             Node::start(config, log, quorum_state, now_ms()).map_err(|error| error.to_string())?;
         let mut store = Self {
@@ -130,7 +171,8 @@ impl KraftStore {
         Ok(store)
     }
 
-    fn step(&mut self, input: Input) {
+    /// Gives the Raft node one input, and carries out what it wants.
+    pub(crate) fn step(&mut self, input: Input) {
         let effects = self.node.step(input, (self.now_ms)());
         self.perform(effects);
     }
@@ -165,7 +207,7 @@ impl KraftStore {
         match effect {
             Effect::PersistQuorumState(_) if is_superseded(left) => {}
             Effect::PersistQuorumState(state) => {
-                self.node.log().write_quorum_state(&state.encode()).map_err(|error| error.to_string())?;
+                self.node.log_mut().write_quorum_state(&state).map_err(|error| error.to_string())?;
             }
             Effect::Send { id, to, address, request } => {
                 self.sync()?;
@@ -223,8 +265,40 @@ impl KraftStore {
         });
     }
 
+    /// The next event, if there is one already.
+    pub(crate) fn pop(&mut self) -> Option<StoreEvent> {
+        let event = self.events.pop_front()?;
+        let leaves = match &event {
+            StoreEvent::Committed(_) => true,
+            StoreEvent::Observed(batches) => batches.iter().any(|batch| !batch.records.is_empty()),
+            _ => false,
+        };
+        if leaves && let Err(reason) = self.sync() {
+            return Some(StoreEvent::Failed(reason));
+        }
+        Some(event)
+    }
+
     fn sync(&mut self) -> Result<(), String> {
         self.node.log_mut().sync().map_err(|error| error.to_string())
+    }
+
+    /// The Raft node.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn node(&self) -> &Node<L> {
+        &self.node
+    }
+
+    /// The log of the Raft node.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn log_mut(&mut self) -> &mut L {
+        self.node.log_mut()
+    }
+
+    /// The way to the peers.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn peers_mut(&mut self) -> &mut P {
+        &mut self.peers
     }
 
     fn leave(&mut self) -> StoreEvent {
@@ -281,7 +355,8 @@ impl KraftStore {
         Ok(())
     }
 
-    fn on_command(&mut self, command: RaftCommand) {
+    /// Takes a request to the Raft node.
+    pub(crate) fn on_command(&mut self, command: RaftCommand) {
         match command {
             RaftCommand::Request { listener, request, reply } => {
                 self.last_id += 1;
@@ -336,7 +411,7 @@ fn committed_batch(batch: &raft::batch::Batch<'_>) -> Result<CommittedBatch, Str
     })
 }
 
-impl MetadataStore for KraftStore {
+impl<L: MetadataLog, P: Peers> MetadataStore for KraftStore<L, P> {
     fn append(&mut self, batches: &[Vec<Record>], metadata_version: i16) -> Result<i64, AppendError> {
         if self.leading.is_none() {
             return Err(AppendError::Fenced);
@@ -377,15 +452,7 @@ impl MetadataStore for KraftStore {
 
     async fn next(&mut self) -> StoreEvent {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                let leaves = match &event {
-                    StoreEvent::Committed(_) => true,
-                    StoreEvent::Observed(batches) => batches.iter().any(|batch| !batch.records.is_empty()),
-                    _ => false,
-                };
-                if leaves && let Err(reason) = self.sync() {
-                    return StoreEvent::Failed(reason);
-                }
+            if let Some(event) = self.pop() {
                 return event;
             }
             let deadline = self.node.next_deadline().into_iter().chain(self.leave_by).min();
