@@ -8,9 +8,9 @@
 //! One fetcher for each leading broker, as a task of the runtime of the data: what arrives is appended as it is.
 //! Source: Kafka's `ReplicaFetcherManager`, `AbstractFetcherThread`; KIP-227, KIP-595 (truncation on fetch).
 
-mod answer;
+pub(crate) mod answer;
 mod fetcher;
-mod request;
+pub(crate) mod request;
 
 use std::collections::HashMap;
 use std::sync::Arc;

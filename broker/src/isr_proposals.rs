@@ -20,6 +20,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::controller_channel::{Origin, send};
 use crate::maintenance::{blocking, millis};
+use crate::replica::log::ReplicaLog;
 use crate::replica::partition::{CommittedIsr, IsrProposal};
 
 /// Partitions in one request.
@@ -101,7 +102,7 @@ async fn propose(ctx: &Context, batch: &mut Vec<IsrProposal>) -> Result<(), Stri
 }
 
 /// Hands an answer to its partition; false if the proposal has to be sent again.
-fn settle(proposal: &IsrProposal, answer: &PartitionAnswer) -> bool {
+pub(crate) fn settle<L: ReplicaLog>(proposal: &IsrProposal<L>, answer: &PartitionAnswer) -> bool {
     let (partition, epoch) = (&proposal.partition, proposal.leader_epoch);
     match ErrorCode(answer.error_code) {
         ErrorCode::NONE => {
@@ -131,7 +132,11 @@ fn settle(proposal: &IsrProposal, answer: &PartitionAnswer) -> bool {
     }
 }
 
-fn request(node_id: i32, epoch_of_broker: i64, batch: &[IsrProposal]) -> AlterPartitionRequest {
+pub(crate) fn request<L>(
+    node_id: i32,
+    epoch_of_broker: i64,
+    batch: &[IsrProposal<L>],
+) -> AlterPartitionRequest {
     let mut topics: BTreeMap<Uuid, Vec<PartitionData>> = BTreeMap::new();
     for proposal in batch {
         let isr = proposal.isr.iter().map(|(id, epoch)| {

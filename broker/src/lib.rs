@@ -36,6 +36,8 @@ mod probe;
 mod producer_ids;
 mod replica;
 mod server;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod throttle;
 mod wire;
 

@@ -27,6 +27,7 @@ use crate::api::begin_response;
 use crate::clock;
 use crate::context::{AnswerContext, Context};
 use crate::metrics::{Flow, codes};
+use crate::replica::log::ReplicaLog;
 use crate::replica::partition::{Partition, PartitionState};
 use crate::replica::waiters::Wait;
 use crate::wire::{FieldReader, FieldWriter};
@@ -299,7 +300,11 @@ fn log_start_beside(error: ErrorCode, partition: &Partition) -> i64 {
 }
 
 /// The checks that Kafka makes before it looks at the records.
-fn writable(partition: &Partition, state: &PartitionState, acks: i16) -> Result<(), ErrorCode> {
+pub(crate) fn writable<L: ReplicaLog>(
+    partition: &Partition<L>,
+    state: &PartitionState<L>,
+    acks: i16,
+) -> Result<(), ErrorCode> {
     if partition.is_offline() {
         Err(ErrorCode::KAFKA_STORAGE_ERROR)
     } else if !state.is_leader() {
@@ -335,7 +340,10 @@ async fn wait_until_committed(mut request: Request, deadline: tokio::time::Insta
 }
 
 /// What the producer is to be told of its batch below `offset`, `None` while that is not known.
-fn committed(partition: &Partition, offset: i64) -> Option<Result<(), ErrorCode>> {
+pub(crate) fn committed<L: ReplicaLog>(
+    partition: &Partition<L>,
+    offset: i64,
+) -> Option<Result<(), ErrorCode>> {
     let state = partition.lock();
     if let Err(error) = writable(partition, &state, 1) {
         Some(Err(error))

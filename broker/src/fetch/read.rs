@@ -13,7 +13,7 @@ use crate::fetch::session::{PartitionKey, PartitionRequest};
 use crate::metrics::Flow;
 use crate::replica::leader::FollowerFetch;
 use crate::replica::manager::ReplicaManager;
-use crate::replica::partition::{Offsets, Partition, PartitionState, ReadBound, Role};
+use crate::replica::partition::{Offsets, Partition, PartitionState, ReadBound, Reader, Role};
 
 /// Limits of a whole request.
 pub(crate) struct Limits {
@@ -177,25 +177,21 @@ fn read_one(
     if partition.is_deleted() {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
-    state.check_epoch(request.current_leader_epoch)?;
-    if limits.follower.is_some_and(|follower| !state.replicas.contains(&follower.id)) {
-        return Err(match request.current_leader_epoch {
-            0.. => ErrorCode::UNKNOWN_LEADER_EPOCH,
-            _ => ErrorCode::NOT_LEADER_OR_FOLLOWER,
-        });
-    }
-    let is_served_by_followers = limits.version >= 11 && limits.follower.is_none();
-    let serves = state.is_leader() || is_served_by_followers && state.role.is_follower();
-    if !serves {
-        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-    }
+    let reader = Reader {
+        current_leader_epoch: request.current_leader_epoch,
+        fetch_offset: request.fetch_offset,
+        last_fetched_epoch: request.last_fetched_epoch,
+        follower: limits.follower.map(|follower| follower.id),
+        is_served_by_followers: limits.version >= 11 && limits.follower.is_none(),
+    };
+    state.check_reader(&reader)?;
     let mut result = ReadResult::failed(request.key.clone(), ErrorCode::NONE);
     result.preferred = preferred(ctx, &state, request, limits);
     if result.preferred.is_some() {
         result.set_offsets(&partition.offsets(&state));
         return Ok(result);
     }
-    result.diverging = diverging(&state, request)?;
+    result.diverging = state.diverging(&reader)?;
     if result.diverging.is_some() {
         result.set_offsets(&partition.offsets(&state));
         return Ok(result);
@@ -263,18 +259,4 @@ fn preferred(
     let Role::Leader(leadership) = &state.role else { return None };
     let is_in_rack = |id, rack: &str| ctx.metadata.is_in_rack(id, rack);
     leadership.preferred(&state.isr, request.fetch_offset, rack, is_in_rack)
-}
-
-/// Where the reader's log and this one part, if its last epoch says that they do.
-fn diverging(state: &PartitionState, request: &PartitionRequest) -> Result<Option<(i32, i64)>, ErrorCode> {
-    if request.last_fetched_epoch < 0 {
-        return Ok(None);
-    }
-    if request.fetch_offset < state.log.log_start_offset() {
-        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
-    }
-    let (epoch, end) =
-        state.log.end_offset_for_epoch(request.last_fetched_epoch).ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
-    let parts = epoch < request.last_fetched_epoch || end < request.fetch_offset;
-    Ok(parts.then_some((epoch, end)))
 }

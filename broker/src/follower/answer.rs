@@ -8,6 +8,7 @@ use protocol::messages::fetch_response::PartitionData;
 use super::request::Position;
 use crate::clock;
 use crate::context::Context;
+use crate::replica::log::ReplicaLog;
 use crate::replica::partition::{LeaderOffsets, Partition, PartitionState, Truncation};
 
 /// How it goes on with the partition.
@@ -26,43 +27,83 @@ pub(super) enum Next {
 /// Appends, truncates, or finds out why neither.
 pub(super) fn take(ctx: &Context, partition: &Arc<Partition>, asked: Position, data: &PartitionData) -> Next {
     let mut state = partition.lock();
-    if !is_followed(&state, asked.leader_epoch) {
-        return Next::Stop;
-    }
-    match ErrorCode(data.error_code) {
-        ErrorCode::NONE if state.log.log_end_offset() < asked.offset => {
-            // An answer to an earlier request, which a truncation overtook.
-            Next::Fetch
-        }
-        ErrorCode::NONE if state.log.log_end_offset() > asked.offset => {
-            // Likewise an append: what is committed counts all the same, and the leader says it once only.
-            append(ctx, partition, state, &data.clone().with_records(None))
-        }
-        ErrorCode::NONE if data.diverging_epoch.epoch >= 0 => {
+    match judge(&state, asked, data) {
+        Verdict::NotFollowed => Next::Stop,
+        Verdict::Overtaken => Next::Fetch,
+        Verdict::OffsetsOnly => append(ctx, partition, state, &data.clone().with_records(None)),
+        Verdict::Truncate(to) => {
             let (epoch, end_offset) = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
-            let own = state.log.end_offset_for_epoch(epoch);
-            let to = where_logs_part(own, state.log.log_end_offset(), epoch, end_offset);
             tracing::info!(
                 "{}: truncating to offset {to}; the leader ends epoch {epoch} at {end_offset}",
                 partition.name
             );
             truncate(ctx, partition, &mut state, Truncation::To(to))
         }
-        ErrorCode::NONE => append(ctx, partition, state, data),
-        ErrorCode::OFFSET_OUT_OF_RANGE => Next::OutOfRange,
-        ErrorCode::FENCED_LEADER_EPOCH => {
+        Verdict::Append => append(ctx, partition, state, data),
+        Verdict::Refused(ErrorCode::OFFSET_OUT_OF_RANGE) => Next::OutOfRange,
+        Verdict::Refused(ErrorCode::FENCED_LEADER_EPOCH) => {
             tracing::info!("{}: the leader has a newer epoch than {}", partition.name, asked.leader_epoch);
             Next::Stop
         }
-        code => {
+        Verdict::Refused(code) => {
             tracing::debug!("{}: not fetched: {}", partition.name, code.name());
             Next::Pause
         }
     }
 }
 
+/// What a leader's answer means for a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It does not follow any more, or not in this epoch.
+    NotFollowed,
+    /// An answer to an earlier request, which a truncation overtook.
+    Overtaken,
+    /// Likewise an append: what is committed counts all the same, and the leader says it once only.
+    OffsetsOnly,
+    /// The logs part here.
+    Truncate(i64),
+    /// Take the records and the leader's offsets.
+    Append,
+    /// The leader's error.
+    Refused(ErrorCode),
+}
+
+/// Finds out what `data` means for a replica that asked from `asked` on.
+pub(crate) fn judge<L: ReplicaLog>(
+    state: &PartitionState<L>,
+    asked: Position,
+    data: &PartitionData,
+) -> Verdict {
+    if !is_followed(state, asked.leader_epoch) {
+        return Verdict::NotFollowed;
+    }
+    match ErrorCode(data.error_code) {
+        ErrorCode::NONE if state.log.log_end_offset() < asked.offset => Verdict::Overtaken,
+        ErrorCode::NONE if state.log.log_end_offset() > asked.offset => Verdict::OffsetsOnly,
+        ErrorCode::NONE if data.diverging_epoch.epoch >= 0 => {
+            let (epoch, end_offset) = (data.diverging_epoch.epoch, data.diverging_epoch.end_offset);
+            let own = state.log.end_offset_for_epoch(epoch);
+            Verdict::Truncate(where_logs_part(own, state.log.log_end_offset(), epoch, end_offset))
+        }
+        ErrorCode::NONE => Verdict::Append,
+        code => Verdict::Refused(code),
+    }
+}
+
+/// How a log that ends at `log_end` comes back into the leader's range; `None` if it lies in it already.
+pub(crate) fn into_range(log_end: i64, earliest: i64, latest: i64) -> Option<Truncation> {
+    if latest < log_end {
+        Some(Truncation::To(latest))
+    } else if earliest > log_end {
+        Some(Truncation::FullyAndStartAt(earliest))
+    } else {
+        None
+    }
+}
+
 /// Whether the replica still follows in this epoch.
-pub(super) fn is_followed(state: &PartitionState, leader_epoch: i32) -> bool {
+pub(crate) fn is_followed<L>(state: &PartitionState<L>, leader_epoch: i32) -> bool {
     state.role.is_follower() && state.leader_epoch == leader_epoch
 }
 
@@ -102,7 +143,7 @@ fn append(
 }
 
 /// The whole batches of epochs that this follower knows: what a later leader wrote it takes from that leader.
-fn up_to_epoch(records: &[u8], leader_epoch: i32) -> &[u8] {
+pub(crate) fn up_to_epoch(records: &[u8], leader_epoch: i32) -> &[u8] {
     let mut end = 0;
     for batch in protocol::batch::batches(records).flatten() {
         match batch.header() {

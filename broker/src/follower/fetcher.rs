@@ -26,7 +26,7 @@ use super::answer::{self, Next};
 use super::request::{Asked, Position, Session, Terms};
 use crate::clock;
 use crate::context::Context;
-use crate::replica::partition::{Partition, Truncation};
+use crate::replica::partition::Partition;
 
 /// Versions of Fetch that a follower speaks: topics by id, diverging epochs.
 const FETCH_VERSIONS: std::ops::RangeInclusive<i16> = 13..=17;
@@ -212,15 +212,7 @@ impl Fetcher {
                 resume = sooner(resume, until);
                 return true;
             }
-            positions.insert(
-                *key,
-                Position {
-                    leader_epoch: followed.leader_epoch,
-                    offset: state.log.log_end_offset(),
-                    last_epoch: state.log.latest_epoch().unwrap_or(-1),
-                    log_start: state.log.log_start_offset(),
-                },
-            );
+            positions.insert(*key, Position::of(&state));
             true
         });
         self.has_new = false;
@@ -304,11 +296,7 @@ impl Fetcher {
             return Ok(());
         }
         let log_end = state.log.log_end_offset();
-        let truncation = if latest < log_end {
-            Truncation::To(latest)
-        } else if earliest > log_end {
-            Truncation::FullyAndStartAt(earliest)
-        } else {
+        let Some(truncation) = answer::into_range(log_end, earliest, latest) else {
             self.resume = sooner(self.resume, followed.pause());
             return Ok(());
         };

@@ -10,16 +10,30 @@ use protocol::messages::{BrokerId, FetchRequest};
 use uuid::Uuid;
 
 use super::Key;
+use crate::replica::log::ReplicaLog;
+use crate::replica::partition::PartitionState;
 
 /// What a request says of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) leader_epoch: i32,
+pub(crate) struct Position {
+    pub(crate) leader_epoch: i32,
     /// The follower's log end.
-    pub(super) offset: i64,
+    pub(crate) offset: i64,
     /// Epoch of its last batch; -1 in an empty log.
-    pub(super) last_epoch: i32,
-    pub(super) log_start: i64,
+    pub(crate) last_epoch: i32,
+    pub(crate) log_start: i64,
+}
+
+impl Position {
+    /// Where the replica stands.
+    pub(crate) fn of<L: ReplicaLog>(state: &PartitionState<L>) -> Self {
+        Self {
+            leader_epoch: state.leader_epoch,
+            offset: state.log.log_end_offset(),
+            last_epoch: state.log.latest_epoch().unwrap_or(-1),
+            log_start: state.log.log_start_offset(),
+        }
+    }
 }
 
 /// Limits and waits of every request.

@@ -200,6 +200,12 @@ impl Leadership {
         Some(isr)
     }
 
+    /// The members of the ISR that was proposed and is not answered yet.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn proposed(&self) -> &[i32] {
+        self.proposed.as_deref().unwrap_or_default()
+    }
+
     /// The proposal was answered, or will never be.
     pub(crate) fn settle(&mut self) {
         self.proposed = None;

@@ -45,10 +45,10 @@ struct HostedTopic {
 }
 
 /// A log found on disk that no metadata has claimed yet.
-pub(crate) struct FoundLog {
+pub(crate) struct FoundLog<L = Log> {
     pub(crate) topic_id: Option<Uuid>,
     pub(crate) log_dir: usize,
-    pub(crate) log: Log,
+    pub(crate) log: L,
     /// As the checkpoint has it.
     pub(crate) high_watermark: i64,
 }
@@ -329,12 +329,7 @@ impl ReplicaManager {
 
     /// Sends the fetchers after the leader, or away.
     fn follow(&self, partition: &Arc<Partition>, applied: Applied, state: &PartitionRegistration) {
-        let leader = match applied {
-            Applied::Leads => None,
-            _ if state.leader < 0 => None,
-            Applied::Follows | Applied::Resigned => Some((state.leader, state.leader_epoch)),
-            Applied::Unchanged => return,
-        };
+        let Some(leader) = applied.whom_to_follow(state) else { return };
         // The receiver is gone only while the node stops.
         let _ = self.outlets.follow_orders.send(FollowOrder { partition: partition.clone(), leader });
     }

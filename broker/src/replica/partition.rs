@@ -8,6 +8,7 @@
 
 mod following;
 mod in_sync;
+mod reading;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,11 +26,13 @@ use crate::config::TopicSettings;
 use crate::metadata_cache::MetadataCache;
 use crate::metrics::{Flow, Traffic};
 use crate::replica::leader::Leadership;
+use crate::replica::log::ReplicaLog;
 use crate::replica::manager::FoundLog;
 use crate::replica::waiters::Waiters;
 
 pub(crate) use following::{LeaderOffsets, Truncation, append_copied};
 pub(crate) use in_sync::{CommittedIsr, IsrProposal};
+pub(crate) use reading::Reader;
 
 /// What this replica is.
 #[derive(Debug)]
@@ -41,8 +44,8 @@ pub(crate) enum Role {
 }
 
 /// The mutable part of a partition.
-pub(crate) struct PartitionState {
-    pub(crate) log: Log,
+pub(crate) struct PartitionState<L = Log> {
+    pub(crate) log: L,
     pub(crate) role: Role,
     pub(crate) leader: i32,
     pub(crate) leader_epoch: i32,
@@ -62,7 +65,7 @@ const LOCK_LOOKS: usize = 100;
 const LOOK_SPINS: usize = 16;
 
 /// One replica of a partition.
-pub(crate) struct Partition {
+pub(crate) struct Partition<L = Log> {
     /// Topic and index.
     pub(crate) name: TopicPartition,
     /// Id of the topic.
@@ -73,7 +76,7 @@ pub(crate) struct Partition {
     pub(crate) files: Mutex<()>,
     node_id: i32,
     metadata: Arc<MetadataCache>,
-    state: Mutex<PartitionState>,
+    state: Mutex<PartitionState<L>>,
     high_watermark: AtomicI64,
     log_end_offset: AtomicI64,
     offline: AtomicBool,
@@ -106,12 +109,12 @@ pub(crate) enum ReadBound {
     LogEnd,
 }
 
-impl Partition {
+impl<L: ReplicaLog> Partition<L> {
     /// A replica whose log was just opened or created.
     pub(crate) fn new(
         name: TopicPartition,
         topic_id: Uuid,
-        found: FoundLog,
+        found: FoundLog<L>,
         node_id: i32,
         metadata: Arc<MetadataCache>,
         settings: Arc<TopicSettings>,
@@ -152,7 +155,7 @@ impl Partition {
     ///
     /// A lock that is taken is free again after one `pwrite`. To sleep for that costs more than to look again: two
     /// switches of the thread, and the time slice that a yield gives away.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, PartitionState> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PartitionState<L>> {
         for _ in 0..LOCK_LOOKS {
             if let Some(state) = self.state.try_lock() {
                 return state;
@@ -259,7 +262,7 @@ impl Partition {
 
     fn lead(
         &self,
-        state: &mut PartitionState,
+        state: &mut PartitionState<L>,
         new_epoch: bool,
         is_news: bool,
     ) -> Result<Applied, StorageError> {
@@ -300,7 +303,7 @@ impl Partition {
     /// Errors are Kafka's codes for a Produce answer; an IO error is reported through `on_io_error`.
     pub(crate) fn append_as_leader(
         &self,
-        state: &mut PartitionState,
+        state: &mut PartitionState<L>,
         records: &mut [u8],
         origin: AppendOrigin,
         now_ms: i64,
@@ -324,7 +327,7 @@ impl Partition {
     }
 
     /// Syncs the log before anyone hears of the append, if `flush.messages` asks for it.
-    fn flush_if_many(&self, state: &mut PartitionState) -> Result<(), StorageError> {
+    fn flush_if_many(&self, state: &mut PartitionState<L>) -> Result<(), StorageError> {
         let log_end = state.log.log_end_offset();
         if log_end - state.log.recovery_point() < state.settings.log.flush_messages {
             return Ok(());
@@ -337,7 +340,7 @@ impl Partition {
     }
 
     /// Moves the high watermark to the smallest log end of the replicas that count; true if it moved.
-    fn advance_high_watermark(&self, state: &mut PartitionState, now_ms: i64) -> bool {
+    fn advance_high_watermark(&self, state: &mut PartitionState<L>, now_ms: i64) -> bool {
         let min_isr = state.min_isr();
         let Role::Leader(leadership) = &state.role else { return false };
         if state.isr.len() < min_isr {
@@ -364,14 +367,14 @@ impl Partition {
     }
 
     /// Moves the high watermark over what was appended before; by how much is for the readers to find out.
-    fn commit_what_can_be(&self, state: &mut PartitionState) {
+    fn commit_what_can_be(&self, state: &mut PartitionState<L>) {
         if self.advance_high_watermark(state, crate::clock::now_ms()) {
             self.waiters.readable(i64::MAX);
         }
     }
 
     /// Offsets, all of one moment.
-    pub(crate) fn offsets(&self, state: &PartitionState) -> Offsets {
+    pub(crate) fn offsets(&self, state: &PartitionState<L>) -> Offsets {
         let high_watermark = self.high_watermark();
         Offsets {
             log_start: state.log.log_start_offset(),
@@ -380,7 +383,9 @@ impl Partition {
             log_end: state.log.log_end_offset(),
         }
     }
+}
 
+impl Partition {
     /// Finds the records from `offset` on.
     pub(crate) fn read(
         &self,
@@ -401,7 +406,7 @@ impl Role {
     }
 }
 
-impl PartitionState {
+impl<L: ReplicaLog> PartitionState<L> {
     /// `min.insync.replicas`, at most the number of replicas.
     pub(crate) fn min_isr(&self) -> usize {
         self.settings.min_insync_replicas().min(self.replicas.len().max(1))
@@ -445,6 +450,18 @@ pub(crate) enum Applied {
     Resigned,
     /// The leader that this node follows is new, or has a new epoch.
     Follows,
+}
+
+impl Applied {
+    /// Whom the replica follows from now on, with the epoch: `Some(None)` for nobody, `None` if that is as it was.
+    pub(crate) fn whom_to_follow(self, registration: &PartitionRegistration) -> Option<Option<(i32, i32)>> {
+        match self {
+            Self::Leads => Some(None),
+            _ if registration.leader < 0 => Some(None),
+            Self::Follows | Self::Resigned => Some(Some((registration.leader, registration.leader_epoch))),
+            Self::Unchanged => None,
+        }
+    }
 }
 
 #[cfg(test)]

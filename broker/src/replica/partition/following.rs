@@ -9,6 +9,7 @@ use storage::{AppendError, AppendInfo, DoomedFiles, Log, StorageError};
 
 use super::{Partition, PartitionState};
 use crate::metrics::Flow;
+use crate::replica::log::ReplicaLog;
 
 /// What a leader says of its log in the answer to a fetch.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,11 @@ pub(crate) enum Truncation {
 
 /// Appends what another replica has. An empty log that was to begin in the middle of a batch, since the records before
 /// were deleted, begins with the whole batch instead, as in Kafka.
-pub(crate) fn append_copied(log: &mut Log, records: &[u8], now_ms: i64) -> Result<AppendInfo, AppendError> {
+pub(crate) fn append_copied<L: ReplicaLog>(
+    log: &mut L,
+    records: &[u8],
+    now_ms: i64,
+) -> Result<AppendInfo, AppendError> {
     match log.append_as_follower(records, now_ms) {
         Err(AppendError::OffsetOrder { expected, found })
             if found < expected && log.log_start_offset() == log.log_end_offset() =>
@@ -39,13 +44,13 @@ pub(crate) fn append_copied(log: &mut Log, records: &[u8], now_ms: i64) -> Resul
     }
 }
 
-impl Partition {
+impl<L: ReplicaLog> Partition<L> {
     /// Appends what the leader sent as it is, and follows its high watermark and log start.
     ///
     /// `records` may be empty. An offset of the leader that lies ahead of this log counts up to the log end.
     pub(crate) fn append_as_follower(
         &self,
-        state: &mut PartitionState,
+        state: &mut PartitionState<L>,
         records: &[u8],
         leader: LeaderOffsets,
         now_ms: i64,
@@ -74,7 +79,7 @@ impl Partition {
     /// Cuts off what this follower's leader does not have. The files of removed segments are in the answer.
     pub(crate) fn truncate(
         &self,
-        state: &mut PartitionState,
+        state: &mut PartitionState<L>,
         truncation: Truncation,
     ) -> Result<DoomedFiles, StorageError> {
         state.truncations += 1;

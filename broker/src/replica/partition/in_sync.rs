@@ -6,20 +6,22 @@
 use std::sync::Arc;
 
 use protocol::ErrorCode;
+use storage::Log;
 
 use super::{Partition, PartitionState, Role};
 use crate::replica::leader::FollowerFetch;
+use crate::replica::log::ReplicaLog;
 
 /// A new ISR on its way to the controller.
-pub(crate) struct IsrProposal {
-    pub(crate) partition: Arc<Partition>,
+pub(crate) struct IsrProposal<L = Log> {
+    pub(crate) partition: Arc<Partition<L>>,
     pub(crate) leader_epoch: i32,
     pub(crate) partition_epoch: i32,
     /// Replica and the epoch of its broker, -1 where it is not known.
     pub(crate) isr: Vec<(i32, i64)>,
 }
 
-impl IsrProposal {
+impl<L: ReplicaLog> IsrProposal<L> {
     /// Whether the partition is still as it was when this was proposed.
     pub(crate) fn is_current(&self) -> bool {
         let state = self.partition.lock();
@@ -35,17 +37,17 @@ pub(crate) struct CommittedIsr {
     pub(crate) partition_epoch: i32,
 }
 
-impl Partition {
+impl<L: ReplicaLog> Partition<L> {
     /// Notes what a follower has, which may commit records and give it a place in the ISR.
     ///
     /// # Errors
     /// Kafka's code for a replica that is not assigned, or an earlier life of its broker.
     pub(crate) fn follower_fetched(
         self: &Arc<Self>,
-        state: &mut PartitionState,
+        state: &mut PartitionState<L>,
         fetch: FollowerFetch,
         now_ms: i64,
-    ) -> Result<Option<IsrProposal>, ErrorCode> {
+    ) -> Result<Option<IsrProposal<L>>, ErrorCode> {
         let leader_end = state.log.log_end_offset();
         let PartitionState { role, isr, .. } = state;
         let Role::Leader(leadership) = role else { return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) };
@@ -65,7 +67,7 @@ impl Partition {
     }
 
     /// Proposes an ISR without those that lag, if there are any.
-    pub(crate) fn shrink_isr(self: &Arc<Self>, now_ms: i64) -> Option<IsrProposal> {
+    pub(crate) fn shrink_isr(self: &Arc<Self>, now_ms: i64) -> Option<IsrProposal<L>> {
         let mut state = self.lock();
         let state = &mut *state;
         let (leader_end, lag_max_ms) = (state.log.log_end_offset(), state.settings.replica_lag_max_ms);
@@ -74,7 +76,7 @@ impl Partition {
         Some(self.proposal(state, isr))
     }
 
-    fn proposal(self: &Arc<Self>, state: &PartitionState, isr: Vec<i32>) -> IsrProposal {
+    fn proposal(self: &Arc<Self>, state: &PartitionState<L>, isr: Vec<i32>) -> IsrProposal<L> {
         let epoch = |id: i32| match &state.role {
             Role::Leader(leadership) => leadership.broker_epoch(id),
             _ => -1,
