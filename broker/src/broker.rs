@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use metadata::MetadataDelta;
 use metadata::image::MetadataImage;
 use net::tasks::Tasks;
 use net::{BindError, Listener};
@@ -239,15 +240,23 @@ fn context(
     }
 }
 
-/// Applies the metadata up to the broker's own registration.
+/// Applies the metadata up to the broker's own registration, as one change. What was true in between may contradict the
+/// logs that are here: a replica that once led in an epoch before the last one of its log would forget those after it.
 async fn catch_up(
     ctx: &Arc<Context>,
     source: &mut dyn MetadataSource,
     offset: i64,
 ) -> Result<(), StartError> {
-    while ctx.metadata.applied_offset() < offset {
+    let mut change: Option<Arc<MetadataDelta>> = None;
+    while change.as_ref().map_or(-1, |change| change.after().provenance.last_offset) < offset {
         let delta = source.next().await.ok_or(StartError::NoMetadata)?;
-        tokio::task::block_in_place(|| applier::apply(ctx, &delta));
+        change = Some(match change {
+            None => delta,
+            Some(first) => Arc::new(MetadataDelta::between(first.before().clone(), delta.after().clone())),
+        });
+    }
+    if let Some(change) = change {
+        tokio::task::block_in_place(|| applier::apply(ctx, &change));
     }
     Ok(())
 }
