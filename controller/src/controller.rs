@@ -439,6 +439,14 @@ impl<S: MetadataStore> Controller<S> {
             log_decision(event, batches.iter().flatten(), first_offset);
         }
         let answer = reply.zip(response);
+        #[cfg(feature = "planted-bugs")]
+        let answer = match answer {
+            Some((reply, response)) if planted::is(planted::Bug::AnswerBeforeCommit) => {
+                send(reply, response, last_offset);
+                None
+            }
+            answer => answer,
+        };
         if wrote || answer.is_some() {
             let deltas = active.tip.publish();
             active.pending.push_back(Pending {

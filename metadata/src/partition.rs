@@ -120,6 +120,9 @@ impl PartitionRegistration {
             None => directories_for(&self.directories, replicas.len())?,
         };
         let leader_changes = change.leader != NO_LEADER_CHANGE;
+        let epoch_grows = leader_changes;
+        #[cfg(feature = "planted-bugs")]
+        let epoch_grows = epoch_grows && !planted::is(planted::Bug::LeaderEpochKept);
         let leader_recovery_state = match change.leader_recovery_state {
             NO_RECOVERY_CHANGE => self.leader_recovery_state,
             code => recovery_state(code)?,
@@ -135,7 +138,7 @@ impl PartitionRegistration {
             last_known_elr: or(&change.last_known_elr, &self.last_known_elr),
             leader: if leader_changes { change.leader } else { self.leader },
             leader_recovery_state,
-            leader_epoch: self.leader_epoch.wrapping_add(i32::from(leader_changes)),
+            leader_epoch: self.leader_epoch.wrapping_add(i32::from(epoch_grows)),
             partition_epoch: self.partition_epoch.wrapping_add(1),
         })
     }

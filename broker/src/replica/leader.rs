@@ -126,6 +126,16 @@ impl Leadership {
                 || (follower.is_caught_up(leader_end, now_ms, lag_max_ms)
                     && may_join(id, follower.broker_epoch))
         };
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(planted::Bug::MinimalIsrCommits) {
+            let members = self.followers.iter().filter(|(id, _)| isr.contains(id));
+            return members.map(|(_, follower)| follower.log_end_offset).fold(leader_end, i64::min);
+        }
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(planted::Bug::HighWatermarkPastIsr) {
+            let members = self.followers.iter().filter(|(id, _)| isr.contains(id));
+            return members.map(|(_, follower)| follower.log_end_offset).max().unwrap_or(leader_end);
+        }
         let behind = self.followers.iter().filter(|(_, f)| f.log_end_offset < leader_end);
         let held = behind.filter(|(id, follower)| counts(**id, follower));
         held.map(|(_, follower)| follower.log_end_offset).fold(leader_end, i64::min)
@@ -141,6 +151,8 @@ impl Leadership {
     ) -> Option<Vec<i32>> {
         let follower = self.followers.get(&id)?;
         let has_all = follower.log_end_offset >= high_watermark.max(self.epoch_start_offset);
+        #[cfg(feature = "planted-bugs")]
+        let has_all = has_all || planted::is(planted::Bug::EarlyIsrExpansion);
         if isr.contains(&id) || !has_all || !may_join(id, follower.broker_epoch) {
             return None;
         }

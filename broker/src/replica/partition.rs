@@ -239,6 +239,10 @@ impl<L: ReplicaLog> Partition<L> {
             self.traffic.add(Flow::IsrExpands, won.into());
         }
         state.isr = registration.isr.clone();
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(planted::Bug::LeaderForEver) && state.is_leader() {
+            return Ok(Applied::Unchanged);
+        }
         let new_epoch = registration.leader_epoch != state.leader_epoch;
         state.leader_epoch = registration.leader_epoch;
         state.leader = registration.leader;
@@ -253,6 +257,12 @@ impl<L: ReplicaLog> Partition<L> {
                 _ => Applied::Unchanged,
             }
         };
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(planted::Bug::TruncateToHighWatermark)
+            && matches!(applied, Applied::Follows | Applied::Resigned)
+        {
+            self.truncate(state, Truncation::To(self.high_watermark()))?.remove().ok();
+        }
         self.commit_what_can_be(state);
         if new_epoch || applied != Applied::Unchanged {
             self.waiters.wake_all();
@@ -343,7 +353,10 @@ impl<L: ReplicaLog> Partition<L> {
     fn advance_high_watermark(&self, state: &mut PartitionState<L>, now_ms: i64) -> bool {
         let min_isr = state.min_isr();
         let Role::Leader(leadership) = &state.role else { return false };
-        if state.isr.len() < min_isr {
+        let is_below = state.isr.len() < min_isr;
+        #[cfg(feature = "planted-bugs")]
+        let is_below = is_below && !planted::is(planted::Bug::CommitBelowMinIsr);
+        if is_below {
             return false;
         }
         let (leader_end, lag_max_ms) = (state.log.log_end_offset(), state.settings.replica_lag_max_ms);
@@ -432,6 +445,10 @@ impl<L: ReplicaLog> PartitionState<L> {
 impl Offsets {
     /// The offset that a reader stops before.
     pub(crate) fn bound(&self, bound: ReadBound) -> i64 {
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(planted::Bug::UncommittedRead) {
+            return self.log_end;
+        }
         match bound {
             ReadBound::HighWatermark => self.high_watermark,
             ReadBound::LastStableOffset => self.last_stable,

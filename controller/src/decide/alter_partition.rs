@@ -15,7 +15,14 @@ use crate::event::Decision;
 
 pub(super) fn alter(view: View<'_>, version: i16, request: &AlterPartitionRequest) -> Decision {
     let broker = request.broker_id.0;
-    if let Err(error) = view.broker_with_epoch(broker, request.broker_epoch) {
+    let known = view.broker_with_epoch(broker, request.broker_epoch);
+    #[cfg(feature = "planted-bugs")]
+    let known = if planted::is(planted::Bug::StaleBrokerEpoch) {
+        view.image.cluster.broker(broker).ok_or(crate::api_error::ApiError::of(ErrorCode::STALE_BROKER_EPOCH))
+    } else {
+        known
+    };
+    if let Err(error) = known {
         return Decision::reply(AlterPartitionResponse::default().with_error_code(error.code()));
     }
     let mut records = Vec::new();
@@ -97,13 +104,19 @@ fn validate(
         // The leader knows more than this node: there must be another controller.
         return Err(ErrorCode::NOT_CONTROLLER);
     }
-    if request.leader_epoch < partition.leader_epoch {
+    let is_stale = request.leader_epoch < partition.leader_epoch;
+    #[cfg(feature = "planted-bugs")]
+    let is_stale = is_stale && !planted::is(planted::Bug::StaleAlterPartition);
+    if is_stale {
         return Err(ErrorCode::FENCED_LEADER_EPOCH);
     }
     if broker != partition.leader {
         return Err(ErrorCode::INVALID_REQUEST);
     }
-    if request.partition_epoch < partition.partition_epoch {
+    let is_stale = request.partition_epoch < partition.partition_epoch;
+    #[cfg(feature = "planted-bugs")]
+    let is_stale = is_stale && !planted::is(planted::Bug::StaleAlterPartition);
+    if is_stale {
         return Err(ErrorCode::INVALID_UPDATE_VERSION);
     }
     let mut ids: Vec<i32> = isr.iter().map(|state| state.broker_id.0).collect();
@@ -123,7 +136,10 @@ fn validate(
     let is_eligible = |state: &BrokerState| {
         let registration = view.image.cluster.broker(state.broker_id.0);
         registration.is_some_and(|known| {
-            known.is_active() && (state.broker_epoch == -1 || state.broker_epoch == known.epoch)
+            let is_this_life = state.broker_epoch == -1 || state.broker_epoch == known.epoch;
+            #[cfg(feature = "planted-bugs")]
+            let is_this_life = is_this_life || planted::is(planted::Bug::StaleBrokerEpoch);
+            known.is_active() && is_this_life
         })
     };
     if !isr.iter().all(is_eligible) {

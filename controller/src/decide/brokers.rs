@@ -103,6 +103,10 @@ fn registration_records(
 
 /// What becomes of the partitions of the process that had this broker id before.
 fn shutdown_records(view: View<'_>, broker: i32, clean: bool) -> Vec<Record> {
+    #[cfg(feature = "planted-bugs")]
+    if planted::is(planted::Bug::UncleanRestartForgiven) {
+        return Vec::new();
+    }
     let in_isr = |partition: &PartitionRegistration| partition.isr.contains(&broker);
     if clean || !view.image.features.metadata_version().is_elr_supported() {
         let turnover = Turnover { leaving: Some(broker), ..Turnover::default() };

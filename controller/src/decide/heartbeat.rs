@@ -118,6 +118,10 @@ pub(super) fn fence(view: View<'_>, broker: &BrokerRegistration) -> Vec<Record> 
     let (id, epoch) = (broker.id, broker.epoch);
     let turnover = Turnover { leaving: Some(id), ..Turnover::default() };
     let mut records = leader_and_isr_updates(view, turnover, |partition| partition.isr.contains(&id));
+    #[cfg(feature = "planted-bugs")]
+    if planted::is(planted::Bug::FencedStaysInIsr) {
+        records.clear();
+    }
     records.push(if view.image.features.metadata_version().is_broker_registration_change_supported() {
         Record::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
             broker_id: id,

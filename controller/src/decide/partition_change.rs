@@ -134,6 +134,8 @@ impl<'a> PartitionChange<'a> {
         let cluster = &self.view.image.cluster;
         let Some(registration) = cluster.broker(broker) else { return false };
         let active = turnover.arriving == Some(broker) || registration.is_active();
+        #[cfg(feature = "planted-bugs")]
+        let active = active || planted::is(planted::Bug::FencedLeader);
         let directory = self.partition.directory(broker);
         active && directory.is_none_or(|directory| registration.has_online_directory(directory))
     }
@@ -186,9 +188,10 @@ impl<'a> PartitionChange<'a> {
         if let Some(leader) = self.last_known_leader() {
             return (leader, true);
         }
-        if self.election == Election::Unclean
-            && let Some(leader) = self.replicas.iter().copied().find(|id| self.is_acceptable(*id))
-        {
+        let is_unclean = self.election == Election::Unclean;
+        #[cfg(feature = "planted-bugs")]
+        let is_unclean = is_unclean || planted::is(planted::Bug::UncleanElection);
+        if is_unclean && let Some(leader) = self.replicas.iter().copied().find(|id| self.is_acceptable(*id)) {
             return (leader, true);
         }
         (NO_LEADER, false)

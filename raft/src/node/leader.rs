@@ -227,9 +227,15 @@ impl<L: Log> Node<L> {
             })
             .collect();
         offsets.sort_unstable_by(|a, b| b.cmp(a));
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(planted::Bug::MinorityCommits) {
+            offsets.truncate(1);
+        }
         let Some(&offset) = offsets.get(offsets.len() / 2) else { return Ok(()) };
-        let is_news =
-            offset > leader.epoch_start_offset && leader.high_watermark.is_none_or(|old| old < offset);
+        let is_of_epoch = offset > leader.epoch_start_offset;
+        #[cfg(feature = "planted-bugs")]
+        let is_of_epoch = is_of_epoch || planted::is(planted::Bug::EarlierEpochCommitted);
+        let is_news = is_of_epoch && leader.high_watermark.is_none_or(|old| old < offset);
         if !is_news {
             return Ok(());
         }

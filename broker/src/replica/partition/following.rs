@@ -64,6 +64,11 @@ impl<L: ReplicaLog> Partition<L> {
             self.traffic.add_locked(Flow::ReplicationBytesIn, records.len() as u64);
         }
         let committed = leader.high_watermark.min(state.log.log_end_offset());
+        #[cfg(feature = "planted-bugs")]
+        let committed = match planted::is(planted::Bug::HighWatermarkBeyondLog) {
+            true => leader.high_watermark,
+            false => committed,
+        };
         if committed > self.high_watermark() {
             self.high_watermark.store(committed, Ordering::Release);
             state.log.set_high_watermark(committed);

@@ -47,6 +47,8 @@ impl<L: ReplicaLog> PartitionState<L> {
         let (epoch, end) =
             self.log.end_offset_for_epoch(reader.last_fetched_epoch).ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
         let parts = epoch < reader.last_fetched_epoch || end < reader.fetch_offset;
+        #[cfg(feature = "planted-bugs")]
+        let parts = parts && !planted::is(planted::Bug::NoDivergingEpoch);
         Ok(parts.then_some((epoch, end)))
     }
 }
