@@ -125,6 +125,8 @@ pub(crate) struct KraftStore<L = KraftLog, P = RaftPeers> {
     leaderless_since: Option<Instant>,
     /// What became of the last upgrade of `kraft.version`.
     upgraded: Option<Result<(), UpgradeError>>,
+    /// A write failed: the process is about to end.
+    has_failed: bool,
     /// When a stop ends although peers have not answered.
     leave_by: Option<i64>,
 }
@@ -165,6 +167,7 @@ impl<L: MetadataLog, P: Peers> KraftStore<L, P> {
             metrics,
             leaderless_since,
             upgraded: None,
+            has_failed: false,
             leave_by: None,
         };
         store.perform(effects);
@@ -173,6 +176,9 @@ impl<L: MetadataLog, P: Peers> KraftStore<L, P> {
 
     /// Gives the Raft node one input, and carries out what it wants.
     pub(crate) fn step(&mut self, input: Input) {
+        if self.has_failed {
+            return;
+        }
         let effects = self.node.step(input, (self.now_ms)());
         self.perform(effects);
     }
@@ -182,11 +188,24 @@ impl<L: MetadataLog, P: Peers> KraftStore<L, P> {
         let mut left = VecDeque::from(effects);
         while let Some(effect) = left.pop_front() {
             if let Err(reason) = self.perform_one(effect, &left) {
-                self.events.push_back(StoreEvent::Failed(reason));
+                self.fail(reason);
+                #[cfg(feature = "planted-bugs")]
+                if planted::is(planted::Bug::FailedWriteForgotten) {
+                    self.has_failed = false;
+                    continue;
+                }
+                return;
             }
         }
         self.tell_leader();
         self.show();
+    }
+
+    /// Nothing leaves this node any more: what it rests on may not be on the disk.
+    fn fail(&mut self, reason: String) {
+        self.has_failed = true;
+        self.events.clear();
+        self.events.push_back(StoreEvent::Failed(reason));
     }
 
     /// Shows the state of the Raft node to others, and how long an election took that is over.
@@ -274,12 +293,17 @@ impl<L: MetadataLog, P: Peers> KraftStore<L, P> {
             _ => false,
         };
         if leaves && let Err(reason) = self.sync() {
-            return Some(StoreEvent::Failed(reason));
+            self.fail(reason);
+            return self.events.pop_front();
         }
         Some(event)
     }
 
     fn sync(&mut self) -> Result<(), String> {
+        #[cfg(feature = "planted-bugs")]
+        if planted::is(planted::Bug::MetadataNotSynced) {
+            return Ok(());
+        }
         self.node.log_mut().sync().map_err(|error| error.to_string())
     }
 
