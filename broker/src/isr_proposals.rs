@@ -110,12 +110,12 @@ pub(crate) fn settle<L: ReplicaLog>(proposal: &IsrProposal<L>, answer: &Partitio
                 isr: answer.isr.iter().map(|id| id.0).collect(),
                 partition_epoch: answer.partition_epoch,
             };
-            partition.isr_answered(epoch, Some(committed));
+            partition.isr_answered(epoch, proposal.partition_epoch, Some(committed));
             true
         }
         // It came to nothing: the committed set stands, and the follower may earn its place again.
         ErrorCode::OPERATION_NOT_ATTEMPTED | ErrorCode::INELIGIBLE_REPLICA => {
-            partition.isr_answered(epoch, None);
+            partition.isr_answered(epoch, proposal.partition_epoch, None);
             true
         }
         // The partition changed meanwhile: the metadata that says how is on its way, and voids the proposal.

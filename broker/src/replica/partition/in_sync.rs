@@ -89,12 +89,24 @@ impl<L: ReplicaLog> Partition<L> {
         }
     }
 
-    /// The controller's answer to a proposal: what is committed now, or that the proposal came to nothing.
-    pub(crate) fn isr_answered(&self, leader_epoch: i32, committed: Option<CommittedIsr>) {
+    /// The controller's answer to a proposal that was made in these epochs: what is committed now, or that the proposal
+    /// came to nothing.
+    ///
+    /// When the metadata told of a change before, the proposal is void already, and another one may be on its way, which
+    /// must go on counting.
+    pub(crate) fn isr_answered(
+        &self,
+        leader_epoch: i32,
+        partition_epoch: i32,
+        committed: Option<CommittedIsr>,
+    ) {
         let mut state = self.lock();
         let state = &mut *state;
         let Role::Leader(leadership) = &mut state.role else { return };
-        if state.leader_epoch != leader_epoch {
+        let has_moved_on = state.partition_epoch != partition_epoch;
+        #[cfg(feature = "planted-bugs")]
+        let has_moved_on = has_moved_on && !planted::is(planted::Bug::StaleIsrAnswer);
+        if state.leader_epoch != leader_epoch || has_moved_on {
             return;
         }
         match committed {
