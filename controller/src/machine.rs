@@ -16,6 +16,7 @@ use raft::message::{Request as RaftRequest, Response as RaftResponse};
 use raft::{Address, Input, Node, Peer, SendError};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::closer_look::{BrokerConnection, BrokerConnections};
 use crate::controller::{Answered, Command, Controller, LeaderAndEpoch, Periods, Setup};
 use crate::decide::Rules;
 use crate::entropy::Entropy;
@@ -54,6 +55,8 @@ pub struct MachineArgs {
     pub seed: [u8; 32],
     /// Feature levels beside `metadata.version` that the first controller writes.
     pub features: BTreeMap<String, i16>,
+    /// Brokers that count as connected all the time: nobody looks closer at a broker whose connections ended.
+    pub brokers: Vec<i32>,
     /// Preferred leaders are elected again so often, in ms; `None` for never.
     pub rebalance_ms: Option<i64>,
     /// A snapshot after so many bytes.
@@ -112,6 +115,7 @@ pub struct Machine<L: MetadataLog> {
     publisher: Arc<Publisher>,
     leader: watch::Receiver<LeaderAndEpoch>,
     // The other ends; kept open.
+    _open: Vec<BrokerConnection>,
     _commands: mpsc::Sender<Command>,
     _stop: oneshot::Sender<()>,
     _raft: mpsc::Sender<RaftCommand>,
@@ -129,6 +133,8 @@ impl<L: MetadataLog> Machine<L> {
         let (stop, stop_receiver) = oneshot::channel();
         let (publisher, metrics) = (Arc::new(Publisher::new()), Arc::new(Metrics::default()));
         let mut entropy = Entropy::from_seed(args.seed);
+        let (connections, departures) = BrokerConnections::new();
+        let open = args.brokers.iter().map(|broker| BrokerConnection::new(&connections, *broker)).collect();
         let registration = ControllerRegistrationRequest::default()
             .with_controller_id(args.rules.node_id)
             .with_incarnation_id(entropy.id())
@@ -146,6 +152,8 @@ impl<L: MetadataLog> Machine<L> {
             registration,
             publisher: Arc::clone(&publisher),
             metrics: Arc::clone(&metrics),
+            brokers: connections,
+            departures,
             commands: command_receiver,
             stop: stop_receiver,
             now_ms,
@@ -158,6 +166,7 @@ impl<L: MetadataLog> Machine<L> {
             raft_waiting: BTreeMap::new(),
             publisher,
             leader,
+            _open: open,
             _commands: commands,
             _stop: stop,
             _raft: raft,

@@ -40,8 +40,6 @@ macro_rules! bugs {
 }
 
 bugs! {
-    /// A vote is not written to `quorum-state`, so that a voter which starts again votes twice in an epoch.
-    VoteForgotten = "vote-forgotten",
     /// A vote is granted to whoever asks, whatever its log has.
     VoteWithoutLogCheck = "vote-without-log-check",
     /// A leader counts replicas for entries of earlier epochs before one of its own is on a majority.
@@ -60,8 +58,6 @@ bugs! {
     FencedLeader = "fenced-leader",
     /// A broker that restarts unclean stays in the ISR and the ELR.
     UncleanRestartForgiven = "unclean-restart-forgiven",
-    /// The broker epochs of an AlterPartition are not looked at (KIP-903).
-    StaleBrokerEpoch = "stale-broker-epoch",
     /// The partition epoch and leader epoch of an AlterPartition are not looked at.
     StaleAlterPartition = "stale-alter-partition",
     /// A new leader does not get a new leader epoch.

@@ -7,8 +7,8 @@ use crate::batch::{self, Batch};
 use crate::memory_log::MemoryLog;
 use crate::quorum_state::QuorumState;
 use crate::replica::OffsetAndEpoch;
-use crate::sim::sole_config;
 use crate::snapshot::{BOOTSTRAP_ID, file_name, parse_file_name};
+use crate::sole_voter::sole_config;
 use crate::voters::VoterSet;
 use crate::{Log, Node, RoleName, control};
 

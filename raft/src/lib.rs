@@ -41,7 +41,7 @@ pub mod memory_log;
 #[cfg(test)]
 mod robustness;
 #[cfg(test)]
-mod sim;
+mod sole_voter;
 
 pub use config::Config;
 pub use effect::{AppendError, Effect, Fault, Peer, UpgradeError};

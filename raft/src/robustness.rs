@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::memory_log::MemoryLog;
 use crate::message::*;
-use crate::sim::sole_config;
+use crate::sole_voter::sole_config;
 use crate::voters::{Voter, VoterSet};
 use crate::{
     Effect, Endpoint, Input, Node, OffsetAndEpoch, QuorumState, ReplicaKey, SendError, batch, control,

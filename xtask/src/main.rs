@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask setup|tidy|test|compat|fuzz|soak|failover|bench|profile`.
+//! Project tasks: `cargo xtask setup|tidy|test|compat|fuzz|sim|soak|failover|bench|profile`.
 //!
 //! Every command that a task runs is printed first; the first one that fails ends the task with exit code 1.
 
@@ -21,6 +21,7 @@ cargo xtask compat [--suite NAME] [--write]
                                       test suites of other projects; --write renews the table of results
 cargo xtask fuzz [--target T] [--seconds N]   libFuzzer over the targets of fuzz/, 60 s each unless told otherwise
 cargo xtask fuzz --merge [--target T]  the smallest inputs that reach everything, into fuzz/corpus
+cargo xtask sim [--seeds N] [--first S] [--bugs] ...   the cluster under a seeded simulator: `cargo xtask sim help`
 cargo xtask soak kill [--rounds N] [--first-round M] [--damage-every K]
                                       kill -9 under load, rounds M to N (0 to 1000); damage to files in one of K (5)
 cargo xtask soak chaos [--rounds N] [--first-round M]
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             Some(options) => fuzz::run(&shell, &options),
             None => return usage(),
         },
+        ["sim", words @ ..] => sim(&shell, words),
         ["soak", "kill", options @ ..] => match soak_options(options) {
             Some(env) => soak_kill(&shell, &env),
             None => return usage(),
@@ -97,6 +99,12 @@ fn test(shell: &Shell) -> Result<(), Failed> {
     tidy::run(shell)?;
     shell.run("cargo", &["build", "--release", "-p", "minikafka-node"])?;
     shell.run("cargo", &["test", "--workspace", "--no-fail-fast"])
+}
+
+/// Builds the simulation, fast and with every check of the debug build, and hands over to it.
+fn sim(shell: &Shell, words: &[&str]) -> Result<(), Failed> {
+    shell.run("cargo", &["build", "-q", "--profile", "fuzz", "-p", "minikafka-sim"])?;
+    shell.run(&shell.program("fuzz/minikafka-sim"), words)
 }
 
 /// The options of a soak as the environment of its test.

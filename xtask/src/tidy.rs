@@ -11,15 +11,16 @@ use crate::shell::{Failed, Shell};
 const FILE_CAP: usize = 1000;
 /// Lines of a function; a flat dispatch (its `=>` lines) is not counted.
 const FUNCTION_CAP: usize = 70;
-/// Each crate and the crates of the workspace that it may use; `tests` and `xtask` stand outside.
+/// Each crate and the crates of the workspace that it may use; `tests`, `sim` and `xtask` stand outside.
 const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
-    ("metadata", &["protocol"]),
-    ("raft", &["protocol"]),
+    ("planted", &[]),
+    ("metadata", &["protocol", "planted"]),
+    ("raft", &["protocol", "planted"]),
     ("storage", &["protocol"]),
     ("net", &["protocol", "metadata", "raft", "storage"]),
-    ("broker", &["protocol", "metadata", "raft", "storage", "net"]),
-    ("controller", &["protocol", "metadata", "raft", "storage", "net"]),
+    ("broker", &["protocol", "planted", "metadata", "raft", "storage", "net"]),
+    ("controller", &["protocol", "planted", "metadata", "raft", "storage", "net"]),
     ("node", &["protocol", "metadata", "raft", "storage", "net", "broker", "controller"]),
     ("xtask", &[]),
 ];

@@ -15,14 +15,7 @@ use crate::event::Decision;
 
 pub(super) fn alter(view: View<'_>, version: i16, request: &AlterPartitionRequest) -> Decision {
     let broker = request.broker_id.0;
-    let known = view.broker_with_epoch(broker, request.broker_epoch);
-    #[cfg(feature = "planted-bugs")]
-    let known = if planted::is(planted::Bug::StaleBrokerEpoch) {
-        view.image.cluster.broker(broker).ok_or(crate::api_error::ApiError::of(ErrorCode::STALE_BROKER_EPOCH))
-    } else {
-        known
-    };
-    if let Err(error) = known {
+    if let Err(error) = view.broker_with_epoch(broker, request.broker_epoch) {
         return Decision::reply(AlterPartitionResponse::default().with_error_code(error.code()));
     }
     let mut records = Vec::new();
@@ -137,8 +130,6 @@ fn validate(
         let registration = view.image.cluster.broker(state.broker_id.0);
         registration.is_some_and(|known| {
             let is_this_life = state.broker_epoch == -1 || state.broker_epoch == known.epoch;
-            #[cfg(feature = "planted-bugs")]
-            let is_this_life = is_this_life || planted::is(planted::Bug::StaleBrokerEpoch);
             known.is_active() && is_this_life
         })
     };

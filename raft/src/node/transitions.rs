@@ -153,10 +153,6 @@ impl<L: Log> Node<L> {
             Role::Prospective(state) => state.election_deadline = deadline,
             _ => {}
         }
-        #[cfg(feature = "planted-bugs")]
-        if planted::is(planted::Bug::VoteForgotten) {
-            return;
-        }
         self.persist();
     }
 

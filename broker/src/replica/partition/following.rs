@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
-use storage::{AppendError, AppendInfo, DoomedFiles, Log, StorageError};
+use storage::{AppendError, AppendInfo, DoomedFiles, StorageError};
 
 use super::{Partition, PartitionState};
 use crate::metrics::Flow;
