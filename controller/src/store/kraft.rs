@@ -86,12 +86,7 @@ pub trait MetadataLog: raft::Log {
     ///
     /// # Errors
     /// The snapshot does not exist; the log is as before.
-    fn write_snapshot(
-        &mut self,
-        id: OffsetAndEpoch,
-        bytes: &[u8],
-        last_contained_log_timestamp_ms: i64,
-    ) -> io::Result<()>;
+    fn write_snapshot(&mut self, id: OffsetAndEpoch, bytes: &[u8], last_time_ms: i64) -> io::Result<()>;
 }
 
 /// The way of requests to other nodes.
