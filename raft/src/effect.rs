@@ -127,4 +127,7 @@ pub enum Fault {
         /// What is committed.
         high_watermark: i64,
     },
+    /// The epoch is the largest number that there is. No quorum comes there by itself: some peer claimed it.
+    #[error("epoch {} has no successor for another election", i32::MAX)]
+    NoEpochLeft,
 }

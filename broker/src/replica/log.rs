@@ -7,6 +7,10 @@ use std::path::Path;
 use storage::{AppendArgs, AppendError, AppendInfo, DoomedFiles, Log, LogConfig, StorageError};
 
 /// The log of one replica, as [`storage::Log`] describes it.
+#[cfg_attr(
+    not(feature = "simulation"),
+    expect(unreachable_pub, reason = "only a simulation brings a log of its own")
+)]
 pub trait ReplicaLog {
     /// The folder of the log.
     fn dir(&self) -> &Path;

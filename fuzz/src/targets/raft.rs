@@ -13,7 +13,7 @@ use raft::memory_log::MemoryLog;
 use raft::message::*;
 use raft::{
     Config, Effect, Endpoint, Fault, Input, Log, Node, OffsetAndEpoch, QuorumState, ReplicaKey, SendError,
-    Voter, VoterSet, batch, control,
+    StartError, Voter, VoterSet, batch, control,
 };
 use uuid::Uuid;
 
@@ -130,6 +130,10 @@ impl Bench {
         let config = self.node.config().clone();
         let state = (self.persisted != QuorumState::default()).then(|| self.persisted.clone());
         let started = Node::start(config, log, state, self.now);
+        if matches!(&started, Err(StartError::Fault(Fault::NoEpochLeft))) {
+            assert_eq!(self.persisted.leader_epoch, i32::MAX, "an epoch is left");
+            return vec![Effect::Fault(Fault::NoEpochLeft)];
+        }
         let (node, effects) = started.unwrap_or_else(|e| panic!("what was persisted does not start: {e}"));
         assert!(node.epoch() >= self.persisted.leader_epoch, "the epoch falls at a start");
         self.node = node;
@@ -173,7 +177,12 @@ impl Bench {
                     self.high_watermark = offset;
                 }
                 Effect::Fault(fault) => {
-                    assert!(matches!(fault, Fault::TruncationBelowHighWatermark { .. }), "{fault}");
+                    let is_known = match fault {
+                        Fault::TruncationBelowHighWatermark { .. } => true,
+                        Fault::NoEpochLeft => self.persisted.leader_epoch == i32::MAX,
+                        _ => false,
+                    };
+                    assert!(is_known, "{fault}");
                     return false;
                 }
                 Effect::LoadSnapshot(id) => assert!(id.offset >= self.high_watermark),

@@ -160,7 +160,7 @@ impl<L: Log> Node<L> {
     /// A voter older than 4.0 cannot answer a pre-vote: stand for election without one.
     pub(super) fn vote_unsupported(&mut self, pre_vote: bool) -> Result<bool, Fault> {
         if pre_vote && matches!(self.role, Role::Prospective(_)) {
-            self.become_candidate();
+            self.become_candidate()?;
             self.win_if_possible()?;
         }
         Ok(true)
@@ -169,7 +169,7 @@ impl<L: Log> Node<L> {
     /// Moves on when the votes are enough: Prospective to Candidate, Candidate to Leader.
     pub(super) fn win_if_possible(&mut self) -> Result<(), Fault> {
         if matches!(&self.role, Role::Prospective(nominee) if nominee.has_won()) {
-            self.become_candidate();
+            self.become_candidate()?;
         }
         if matches!(&self.role, Role::Candidate(nominee) if nominee.has_won()) {
             self.become_leader()?;

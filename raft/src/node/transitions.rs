@@ -28,7 +28,7 @@ impl<L: Log> Node<L> {
         let unattached = |leader_id| Role::Unattached(Unattached { leader_id, election_deadline });
         if self.is_voter() && self.voters().is_only(&own) {
             self.role = unattached(None);
-            self.become_candidate();
+            self.become_candidate()?;
             return self.win_if_possible();
         }
         if state.leader_id == Some(own.id) {
@@ -117,12 +117,13 @@ impl<L: Log> Node<L> {
         }
     }
 
-    /// Stands for election in the next epoch.
-    pub(super) fn become_candidate(&mut self) {
-        self.enter_epoch(self.epoch + 1);
+    /// Stands for election in the next epoch, if there is one.
+    pub(super) fn become_candidate(&mut self) -> Result<(), Fault> {
+        self.enter_epoch(self.epoch.checked_add(1).ok_or(Fault::NoEpochLeft)?);
         self.voted = Some(self.config.replica_key());
         let nominee = self.new_nominee(None);
         self.set_role(Role::Candidate(nominee));
+        Ok(())
     }
 
     /// Gives up leadership; not durable.

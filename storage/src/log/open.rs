@@ -1,7 +1,7 @@
 //! Opening a log: what is there, what of it is good, where it starts and ends.
 //!
-//! After a clean stop nothing but headers near the end of the last two segments is read. Without one, every segment from the one with the
-//! recovery point on is checked ([`super::recovery`]).
+//! After a clean stop nothing but headers near the end of the last two segments is read. Without one, every segment from
+//! the one with the recovery point on is checked ([`super::recovery`]).
 
 use std::fs;
 use std::path::Path;
