@@ -97,7 +97,8 @@ pub fn wait_idle(pid: u32, quiet: Duration, limit: Duration) {
     while Instant::now() < deadline {
         std::thread::sleep(quiet);
         let now = processor_time(pid);
-        if now - before < quiet / 500 {
+        // A thread that ends takes its time with it: less than before is no sign of rest.
+        if now.checked_sub(before).is_some_and(|used| used < quiet / 500) {
             return;
         }
         before = now;
