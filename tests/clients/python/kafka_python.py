@@ -60,7 +60,8 @@ class Client:
         c.subscribe([r["topic"]], listener=Told(name))
 
         def poll():
-            for ms in c.poll(100).values():
+            # Longer than the group needs to agree, also on a busy machine: 3.0.12 forgets a join that outlasts a poll.
+            for ms in c.poll(3000).values():
                 for m in ms:
                     seen(name, m.partition, m.offset)
 
