@@ -3,6 +3,10 @@
 //!   register → heartbeat (want fence) until caught up → apply the metadata → heartbeat (want no fence) → running
 //!   running → heartbeat (want shut down) until the controller says so → stopped
 //!
+//! A process of this broker that died may have left a registration on its way. If that comes in after the one of the
+//! living process, it takes the broker id, and the heartbeats are stale from then on: the broker registers again. Kafka's
+//! does not, and stays fenced until it is restarted.
+//!
 //! Source: `BrokerLifecycleManager`, KIP-631, KIP-841.
 
 use std::sync::Arc;
@@ -65,6 +69,8 @@ pub(crate) struct Lifecycle {
     node_id: i32,
     epoch: AtomicI64,
     registered_at: i64,
+    /// To register again: without a previous epoch, as nothing proves an orderly end by then.
+    registration: BrokerRegistrationRequest,
     interval: Duration,
     /// When the controller accepted the broker last.
     heard_at: Mutex<Instant>,
@@ -106,6 +112,7 @@ impl Lifecycle {
                         epoch: AtomicI64::new(response.broker_epoch),
                         // The epoch is the offset of the registration; all that another node tells of it.
                         registered_at: committed_offset.max(response.broker_epoch),
+                        registration: request.with_previous_broker_epoch(-1),
                         interval,
                         heard_at: Mutex::new(Instant::now()),
                         leaving: CancellationToken::new(),
@@ -223,9 +230,10 @@ impl Lifecycle {
         want_fence: bool,
         want_shut_down: bool,
     ) -> Result<(BrokerHeartbeatResponse, i64), CallError> {
+        let epoch = self.epoch();
         let request = BrokerHeartbeatRequest::default()
             .with_broker_id(BrokerId(self.node_id))
-            .with_broker_epoch(self.epoch())
+            .with_broker_epoch(epoch)
             .with_current_metadata_offset(self.metadata.applied_offset())
             .with_want_fence(want_fence)
             .with_want_shut_down(want_shut_down)
@@ -233,11 +241,47 @@ impl Lifecycle {
         let client_id = self.node_id.to_string();
         let version = BROKER_HEARTBEAT_VERSION;
         let answer = send(&*self.channel, Origin::Broker, version, &client_id, &request).await;
-        if answer.as_ref().is_ok_and(|(response, _)| response.error_code == 0) {
-            *self.heard_at.lock() = Instant::now();
+        if let Ok((response, _)) = &answer {
+            let is_stale = response.error_code == ErrorCode::STALE_BROKER_EPOCH.code();
+            if response.error_code == 0 {
+                *self.heard_at.lock() = Instant::now();
+            } else if is_stale
+                && !want_shut_down
+                && is_superseded(&self.metadata.image(), self.node_id, epoch)
+            {
+                self.register_again().await;
+            }
         }
         answer
     }
+
+    /// Asks once for a new epoch; the next heartbeat tells whether that was enough. A live process that has the broker id
+    /// keeps it: the controller refuses.
+    async fn register_again(&self) {
+        let request = self.registration.clone().with_log_dirs(online_dirs(&self.replicas));
+        let (id, version) = (self.node_id, BROKER_REGISTRATION_VERSION);
+        match send(&*self.channel, Origin::Broker, version, &id.to_string(), &request).await {
+            Ok((response, _)) if response.error_code == 0 => {
+                // Two may be on their way.
+                self.epoch.fetch_max(response.broker_epoch, Ordering::AcqRel);
+                tracing::warn!(
+                    epoch = response.broker_epoch,
+                    "broker {id} was replaced, and is registered again"
+                );
+            }
+            Ok((response, _)) => {
+                let error = ErrorCode(response.error_code).name();
+                tracing::warn!("broker {id} was replaced, and is not registered again: {error}");
+            }
+            Err(e) => tracing::debug!("broker registration is tried again: {e}"),
+        }
+    }
+}
+
+/// Whether another registration followed the one of `epoch`. One that was taken away (UnregisterBroker) does not count:
+/// that was meant.
+pub(crate) fn is_superseded(image: &MetadataImage, node_id: i32, epoch: i64) -> bool {
+    image.cluster.broker(node_id).is_some_and(|registered| registered.epoch > epoch)
 }
 
 fn is_live(image: &MetadataImage, node_id: i32) -> bool {

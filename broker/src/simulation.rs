@@ -23,6 +23,7 @@ use crate::config::{BrokerConfig, SettingsSource};
 use crate::follower::answer::{self, Verdict};
 use crate::follower::request::Position;
 use crate::isr_proposals;
+use crate::lifecycle;
 use crate::metadata_cache::MetadataCache;
 use crate::replica::leader::FollowerFetch;
 pub use crate::replica::log::ReplicaLog;
@@ -73,6 +74,11 @@ impl Broker {
             properties,
         };
         Self { node_id, metadata: Arc::new(MetadataCache::new()), settings: SettingsSource::new(&config) }
+    }
+
+    /// Whether a broker with this epoch has to register again, once the controller says that the epoch is stale.
+    pub fn is_superseded(&self, epoch: i64) -> bool {
+        lifecycle::is_superseded(&self.metadata.image(), self.node_id, epoch)
     }
 
     /// Publishes an image that the replicas follow already.

@@ -5,8 +5,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use minikafka_broker::Stage;
-use protocol::records::{BrokerRegistrationChangeRecord, Record};
+use protocol::records::{BrokerRegistrationChangeRecord, Record, RegisterBrokerRecord};
 use support::{Setup, TestBroker};
+use uuid::Uuid;
 
 /// Short sessions, to wait for less.
 const SETUP: Setup = Setup {
@@ -55,4 +56,23 @@ async fn a_broker_is_ready_while_it_is_unfenced_and_heard_of() {
     assert_eq!(probe.stage(), Stage::Stopping);
     assert_eq!(probe.unready(), ["the broker is stopping"]);
     assert!(probe.snapshot().is_none(), "nothing is kept alive");
+}
+
+/// A process of the broker that is dead sent it; it took the broker id from the living one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_registers_again_after_a_late_registration_of_a_dead_process() {
+    let broker = TestBroker::start_with(SETUP).await;
+    let (incarnation, epoch) = broker.registered();
+    let late = RegisterBrokerRecord {
+        broker_id: 1,
+        incarnation_id: Uuid::from_u128(7),
+        broker_epoch: epoch + 5,
+        log_dirs: vec![support::DIR_ID],
+        fenced: true,
+        ..RegisterBrokerRecord::default()
+    };
+    broker.commit(&[Record::RegisterBroker(late)]).await;
+    reasons(&broker, &[]).await;
+    assert_eq!(broker.registered(), (incarnation, epoch + 6));
+    broker.stop().await;
 }

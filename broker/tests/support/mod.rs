@@ -19,8 +19,8 @@ use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
     AllocateProducerIdsResponse, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
-    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, FetchRequest,
-    ProduceRequest, ProducerId, TopicName,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+    FetchRequest, ProduceRequest, ProducerId, TopicName,
 };
 use protocol::records::{
     BrokerEndpoint, ConfigRecord, FeatureLevelRecord, PartitionChangeRecord, PartitionRecord, Record,
@@ -28,7 +28,7 @@ use protocol::records::{
 };
 use protocol::request::{RequestHeader, parse_response_header, put_response_header};
 use protocol::versions::ApiKey;
-use protocol::{Decodable, Encodable, StrBytes};
+use protocol::{Decodable, Encodable, ErrorCode, StrBytes};
 use storage::dirs::LogDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -67,6 +67,16 @@ impl TestController {
         offset
     }
 
+    /// Incarnation and epoch of the broker.
+    fn registered(&self) -> Option<(Uuid, i64)> {
+        let image = self.image.lock().unwrap();
+        image.cluster.broker(1).map(|broker| (broker.incarnation_id, broker.epoch))
+    }
+
+    fn epoch_for(&self, incarnation: Uuid) -> i64 {
+        self.registered().map_or(1, |(known, epoch)| epoch + i64::from(known != incarnation))
+    }
+
     fn answer(&self, request: &Bytes) -> ControllerAnswer {
         let header = RequestHeader::parse(request).unwrap();
         let (key, version) = (header.api_key, header.api_version);
@@ -77,14 +87,20 @@ impl TestController {
             ApiKey::BROKER_REGISTRATION => {
                 let mut body = request.slice(header.body_start..);
                 let registration = BrokerRegistrationRequest::decode(&mut body, version).unwrap();
-                committed_offset = self.commit(&[register(&registration)]);
+                let epoch = self.epoch_for(registration.incarnation_id);
+                committed_offset = self.commit(&[register(&registration, epoch)]);
                 BrokerRegistrationResponse::default()
-                    .with_broker_epoch(1)
+                    .with_broker_epoch(epoch)
                     .encode(&mut response, version)
                     .unwrap();
             }
             ApiKey::BROKER_HEARTBEAT => {
+                let mut body = request.slice(header.body_start..);
+                let heartbeat = BrokerHeartbeatRequest::decode(&mut body, version).unwrap();
+                let is_stale = self.registered().is_some_and(|(_, epoch)| epoch != heartbeat.broker_epoch);
+                let code = if is_stale { ErrorCode::STALE_BROKER_EPOCH } else { ErrorCode::NONE };
                 BrokerHeartbeatResponse::default()
+                    .with_error_code(code.code())
                     .with_is_fenced(false)
                     .with_is_caught_up(true)
                     .with_should_shut_down(true)
@@ -128,7 +144,7 @@ fn assignments(request: &AssignReplicasToDirsRequest) -> Vec<Record> {
     records
 }
 
-fn register(registration: &BrokerRegistrationRequest) -> Record {
+fn register(registration: &BrokerRegistrationRequest, broker_epoch: i64) -> Record {
     let end_points = registration
         .listeners
         .iter()
@@ -142,7 +158,7 @@ fn register(registration: &BrokerRegistrationRequest) -> Record {
     Record::RegisterBroker(RegisterBrokerRecord {
         broker_id: 1,
         incarnation_id: registration.incarnation_id,
-        broker_epoch: 1,
+        broker_epoch,
         end_points,
         fenced: false,
         log_dirs: registration.log_dirs.clone(),
@@ -277,6 +293,11 @@ impl TestBroker {
     pub(crate) fn directory_of(&self, topic: &str) -> Uuid {
         let image = self.controller.image.lock().unwrap();
         image.topics.by_name(topic).unwrap().partition(0).unwrap().directories[0]
+    }
+
+    /// Incarnation and epoch of the broker, as the controller knows it.
+    pub(crate) fn registered(&self) -> (Uuid, i64) {
+        self.controller.registered().unwrap()
     }
 
     /// Looks into the broker.

@@ -101,7 +101,8 @@ impl BrokerProcess {
 
     /// Whether the replicas are as the metadata was when the broker was registered, at least.
     fn has_caught_up(&self) -> bool {
-        self.lifecycle.epoch() >= 0 && self.broker.image().provenance.last_offset >= self.lifecycle.epoch()
+        let needed = self.lifecycle.registered_at();
+        needed >= 0 && self.broker.image().provenance.last_offset >= needed
     }
 
     /// The metadata up to the registration is applied as one change.
@@ -117,9 +118,9 @@ impl BrokerProcess {
     }
 
     fn has_caught_up_with_front(&self) -> bool {
-        let epoch = self.lifecycle.epoch();
-        let reaches = |(_, delta): &(i64, Arc<MetadataDelta>)| delta.after().provenance.last_offset >= epoch;
-        epoch >= 0 && (planted::is(Bug::StaleStart) || self.deltas.front().is_some_and(reaches))
+        let needed = self.lifecycle.registered_at();
+        let reaches = |(_, delta): &(i64, Arc<MetadataDelta>)| delta.after().provenance.last_offset >= needed;
+        needed >= 0 && (planted::is(Bug::StaleStart) || self.deltas.front().is_some_and(reaches))
     }
 
     /// When the next step is due, in steady time.

@@ -2,10 +2,10 @@
 //! controller decides.
 
 use controller::event::Response;
-use protocol::StrBytes;
 use protocol::features::FEATURES;
 use protocol::messages::broker_registration_request::Feature;
 use protocol::messages::{BrokerHeartbeatRequest, BrokerId, BrokerRegistrationRequest};
+use protocol::{ErrorCode, StrBytes};
 use uuid::Uuid;
 
 use super::broker_process::{BrokerProcess, Out, Step};
@@ -29,6 +29,8 @@ pub(super) struct Lifecycle {
     incarnation: Uuid,
     previous_epoch: i64,
     epoch: i64,
+    /// The epoch of the first registration of this life; -1 before.
+    registered_at: i64,
     /// Whether it was unfenced, so that it serves.
     pub(super) is_serving: bool,
     /// The call on its way.
@@ -44,6 +46,7 @@ impl Lifecycle {
             incarnation,
             previous_epoch: previous_epoch.unwrap_or(-1),
             epoch: -1,
+            registered_at: -1,
             is_serving: false,
             call: None,
             due: now,
@@ -57,6 +60,11 @@ impl Lifecycle {
     /// The epoch of the registration; -1 before.
     pub(super) fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// The metadata offset that the broker has to reach before it starts; -1 if that is not known yet.
+    pub(super) fn registered_at(&self) -> i64 {
+        self.registered_at
     }
 
     /// Begins a controlled shutdown.
@@ -126,6 +134,9 @@ impl BrokerProcess {
         match (lifecycle.stage, response) {
             (Stage::Registering, Response::BrokerRegistration(response)) if response.error_code == 0 => {
                 lifecycle.epoch = response.broker_epoch;
+                if lifecycle.registered_at < 0 {
+                    lifecycle.registered_at = response.broker_epoch;
+                }
                 lifecycle.stage = Stage::Registered;
             }
             (Stage::Registered, Response::BrokerHeartbeat(response))
@@ -133,6 +144,13 @@ impl BrokerProcess {
             {
                 lifecycle.due = step.now + HEARTBEAT_MS;
                 lifecycle.is_serving = true;
+            }
+            (Stage::Registered, Response::BrokerHeartbeat(response))
+                if response.error_code == ErrorCode::STALE_BROKER_EPOCH.code()
+                    && self.broker.is_superseded(lifecycle.epoch) =>
+            {
+                lifecycle.stage = Stage::Registering;
+                lifecycle.previous_epoch = -1;
             }
             (Stage::Leaving, Response::BrokerHeartbeat(response))
                 if response.should_shut_down || response.error_code != 0 =>
