@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use broker::simulation::{Broker, Replica};
+use broker::simulation::{Broker, Replica, ReplicaState};
 use controller::Subscription;
 use metadata::MetadataDelta;
 use planted::Bug;
@@ -58,6 +58,9 @@ pub(super) enum Out {
 pub(super) struct BrokerProcess {
     pub(super) broker: Broker,
     pub(super) replicas: BTreeMap<Key, Replica<DataLog>>,
+    /// What replicas were before each change of the metadata, since the simulation looked last: one event may apply
+    /// several.
+    pub(super) passed: Vec<(Key, ReplicaState)>,
     subscription: Subscription,
     /// Committed metadata on its way to the replicas, with the time of its arrival.
     deltas: VecDeque<(i64, Arc<MetadataDelta>)>,
@@ -81,6 +84,7 @@ impl BrokerProcess {
         BrokerProcess {
             broker,
             replicas: BTreeMap::new(),
+            passed: Vec::new(),
             subscription,
             deltas: VecDeque::new(),
             lifecycle: Lifecycle::new(incarnation, step.disk.clean_epoch.take(), now),
@@ -195,7 +199,10 @@ impl BrokerProcess {
         for mine in local.leads.iter().chain(&local.follows) {
             let key = (mine.topic_id, mine.partition);
             let replica = match self.replicas.get(&key) {
-                Some(replica) => replica,
+                Some(replica) => {
+                    self.passed.push((key, replica.state()));
+                    replica
+                }
                 None => {
                     let log = step.disk.logs.remove(&key).unwrap_or_default();
                     let high_watermark = step.disk.high_watermarks.get(&key).copied().unwrap_or(0);

@@ -55,6 +55,13 @@ impl World {
         })
     }
 
+    /// States that the replicas of a running broker went through since the last call, in order.
+    pub(crate) fn passed_replicas(&mut self, id: i32) -> Vec<(Key, ReplicaState)> {
+        let process = self.nodes.get_mut(&id).and_then(|node| node.process.as_mut());
+        let broker = process.and_then(|process| process.broker.as_mut());
+        broker.map_or_else(Vec::new, |broker| std::mem::take(&mut broker.passed))
+    }
+
     /// Looks at the log of a replica, on a running broker or on the disk.
     pub(crate) fn with_data_log<T>(&self, id: i32, key: Key, f: impl FnOnce(&mut DataLog) -> T) -> Option<T> {
         let node = &self.nodes[&id];

@@ -89,7 +89,7 @@ impl Observed {
         }
         for id in &touched {
             is_news |= self.check_logs(world, *id);
-            for (key, state) in world.replicas(*id) {
+            for (key, state) in world.passed_replicas(*id).into_iter().chain(world.replicas(*id)) {
                 is_news |= self.check_replica(world, *id, key, &state);
             }
         }
