@@ -13,6 +13,8 @@ pub enum Kind {
     Produce,
     /// Fetch requests for one partition each, as large as the shape.
     Fetch,
+    /// Produce requests to a cluster of three, each to the leader of its partition; every node has a replica.
+    Replicated,
 }
 
 impl Kind {
@@ -21,7 +23,13 @@ impl Kind {
         match self {
             Kind::Produce => "produce",
             Kind::Fetch => "fetch",
+            Kind::Replicated => "replicated",
         }
+    }
+
+    /// Copies of each batch that the servers write.
+    pub fn replicas(self) -> u64 {
+        if self == Kind::Replicated { 3 } else { 1 }
     }
 }
 
@@ -98,8 +106,8 @@ pub fn table() -> Vec<Cell> {
         for shape in SHAPES {
             let depths: &[usize] = match (kind, shape.name) {
                 (Kind::Fetch, _) => &[1],
-                (Kind::Produce, "100B") => &[1, 5, 64],
-                (Kind::Produce, _) => &[5],
+                (_, "100B") => &[1, 5, 64],
+                _ => &[5],
             };
             for &in_flight in depths {
                 cells.push(Cell { kind, shape, connections: 1, partitions: 1, in_flight });
@@ -109,6 +117,11 @@ pub fn table() -> Vec<Cell> {
                 cells.push(Cell { kind, shape, connections, partitions, in_flight });
             }
         }
+    }
+    // One leader, and every node the leader of a partition.
+    for (connections, partitions) in [(1, 1), (3, 3)] {
+        let shape = SHAPES[1];
+        cells.push(Cell { kind: Kind::Replicated, shape, connections, partitions, in_flight: 5 });
     }
     cells
 }

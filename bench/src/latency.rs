@@ -15,7 +15,7 @@ use protocol::batch::{BatchBuilder, batches};
 use crate::frames::{FETCH_VERSION, Frames, PRODUCE_VERSION, encode, fetch_request};
 use crate::load::Answers;
 use crate::plan::Plan;
-use crate::server::Server;
+use crate::server::{Server, Side};
 use crate::topic::Topics;
 use crate::turns::{self, Rounds};
 use crate::usage::Span;
@@ -33,6 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Measures `rate` records a second on all servers; the columns are those of [`crate::section::LATENCY`].
 pub fn run(rate: u64, plan: &Plan, servers: &[Server]) -> io::Result<Rounds> {
+    for server in servers.iter().filter(|server| server.side == Side::Kafka) {
+        let warm = Instant::now() + plan.jvm_warm;
+        while Instant::now() < warm {
+            round(rate, plan, server)?;
+        }
+    }
     turns::run(servers.len(), 1, plan.rounds, |side| round(rate, plan, &servers[side]))
 }
 
@@ -44,7 +50,7 @@ fn round(rate: u64, plan: &Plan, server: &Server) -> io::Result<Vec<f64>> {
     let clock = Clock { start: Instant::now() + Duration::from_millis(50), interval: time / count as u32 };
     let mut sender = Sender::new(server, &topic, plan.acks)?;
     let mut consumer = server.wire()?;
-    let span = Span::begin(server.pid());
+    let span = Span::begin(server.pids());
     let histogram = std::thread::scope(|scope| {
         let consumer = scope.spawn(|| consume(&mut consumer, &topic, &clock, count));
         sender.run(&clock, count)?;

@@ -5,7 +5,7 @@
 //!        │
 //!   requests (the cells)   latency   startup   idle   restart       what is measured
 //!        │        └───────────┴─────────┴────────┴──────┴── turns   who is measured when
-//!   load (frames, epoll) ── Server: ours | floor | Apache Kafka
+//!   load (frames, epoll) ── Server: ours | floor | Apache Kafka; or a cluster of three of ours or of Kafka
 //!                               └── usage (processor time, switches, system calls)
 //! ```
 //!

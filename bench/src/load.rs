@@ -68,6 +68,8 @@ struct Client {
     under_way: usize,
     /// Its next partition.
     partition: usize,
+    /// From a partition of its node to the next.
+    stride: usize,
     /// Its next offset, in every partition.
     offset: i64,
     /// The fetch requests of one write.
@@ -83,9 +85,12 @@ pub struct Answers {
 }
 
 impl Load {
-    /// Connects all clients; they begin at different partitions and offsets.
+    /// Connects all clients, to the nodes in turn; they begin at different partitions and offsets.
+    ///
+    /// Of `n` nodes, number `p % n` leads partition `p`, and a client sends to those that its node leads. So there
+    /// are as many partitions as nodes, or a multiple, or fewer connections than nodes.
     pub fn connect(
-        address: SocketAddr,
+        nodes: &[SocketAddr],
         connections: usize,
         in_flight: usize,
         frames: Frames,
@@ -94,14 +99,21 @@ impl Load {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut clients = Vec::with_capacity(connections);
         for i in 0..connections {
-            let stream = TcpStream::connect(address)?;
+            let node = i % nodes.len();
+            let stream = TcpStream::connect(nodes[node])?;
             stream.set_nodelay(true)?;
             epoll::add(&epoll, &stream, epoll::EventData::new_u64(i as u64), epoll::EventFlags::IN)?;
             let steps = walk.end / walk.step.max(1);
+            let begin = i * frames.heads.len() / connections;
+            let partition = begin - begin % nodes.len() + node;
+            if partition >= frames.heads.len() {
+                return Err(io::Error::other("more nodes have clients than have partitions"));
+            }
             clients.push(Client {
                 stream,
                 under_way: 0,
-                partition: i * frames.heads.len() / connections,
+                partition,
+                stride: nodes.len(),
                 offset: steps * i as i64 / connections as i64 * walk.step,
                 out: Vec::new(),
                 answers: Answers::default(),
@@ -161,7 +173,7 @@ impl Client {
             for _ in 0..count {
                 slices.push(IoSlice::new(&frames.heads[self.partition]));
                 slices.push(IoSlice::new(&frames.body));
-                self.partition = (self.partition + 1) % frames.heads.len();
+                self.next_partition(frames);
             }
             return write_all(&self.stream, &mut slices);
         };
@@ -170,14 +182,23 @@ impl Client {
             let start = self.out.len();
             self.out.extend_from_slice(&frames.heads[self.partition]);
             self.out[start + at..start + at + 8].copy_from_slice(&self.offset.to_be_bytes());
-            self.partition = (self.partition + 1) % frames.heads.len();
             // One round over all partitions reads the same offsets of each.
-            if self.partition == 0 {
+            if self.next_partition(frames) {
                 self.offset += walk.step;
                 self.offset = if self.offset + walk.step > walk.end { 0 } else { self.offset };
             }
         }
         (&self.stream).write_all(&self.out)
+    }
+
+    /// Moves on; whether a new round over its partitions begins.
+    fn next_partition(&mut self, frames: &Frames) -> bool {
+        self.partition += self.stride;
+        let is_round = self.partition >= frames.heads.len();
+        if is_round {
+            self.partition %= self.stride;
+        }
+        is_round
     }
 }
 

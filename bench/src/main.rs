@@ -11,7 +11,9 @@ use minikafka_bench::cell::{self, Cell, Kind, Shape};
 use minikafka_bench::placement::{Pinned, Placement};
 use minikafka_bench::plan::Plan;
 use minikafka_bench::results::Results;
-use minikafka_bench::section::{IDLE, LATENCY, REQUESTS, RESTART, STARTUP, Section};
+use minikafka_bench::section::{
+    IDLE, LATENCY, REPLICATED, REPLICATED_LATENCY, REQUESTS, RESTART, STARTUP, Section,
+};
 use minikafka_bench::server::{Server, Side};
 use minikafka_bench::turns::Rounds;
 use minikafka_bench::{floor, idle, latency, profile, report, requests, restart, startup};
@@ -20,6 +22,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Messages a second of the latency cells.
 const RATES: [u64; 2] = [1000, 50_000];
+/// And of that with three replicas.
+const REPLICATED_RATE: u64 = 1000;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "How fast, beside what the machine itself costs", version)]
@@ -33,7 +37,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Draw a flame graph of a cell of produce or fetch (`cargo xtask profile` has the build that it needs)
+    /// Draw a flame graph of a cell of produce, fetch or replicated (`cargo xtask profile` has the build that it needs)
     Profile {
         /// The cell's name
         cell: String,
@@ -64,6 +68,17 @@ enum What {
     Startup,
     Idle,
     Restart,
+    Replicated,
+}
+
+impl What {
+    fn of(kind: Kind) -> What {
+        match kind {
+            Kind::Produce => What::Produce,
+            Kind::Fetch => What::Fetch,
+            Kind::Replicated => What::Replicated,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -152,6 +167,7 @@ enum Other {
     Idle(usize, usize),
     /// Both restarts: they share the filling.
     Restart,
+    ReplicatedLatency(u64),
 }
 
 fn other_cells() -> Vec<(String, Other)> {
@@ -161,6 +177,8 @@ fn other_cells() -> Vec<(String, Other)> {
     cells.push(("startup".to_owned(), Other::Startup));
     cells.extend(idle);
     cells.push(("restart".to_owned(), Other::Restart));
+    let replicated = format!("replicated-latency-{REPLICATED_RATE}");
+    cells.push((replicated, Other::ReplicatedLatency(REPLICATED_RATE)));
     cells
 }
 
@@ -184,9 +202,9 @@ impl Run {
         }
     }
 
-    /// The chosen cells of produce and fetch.
+    /// The chosen cells of produce and fetch, and of both to a cluster.
     fn cells(&self) -> Vec<Cell> {
-        let wanted = |kind| self.wants(if kind == Kind::Produce { What::Produce } else { What::Fetch });
+        let wanted = |kind| self.wants(What::of(kind));
         let asked = |asked: Option<usize>, has: usize| asked.is_none_or(|n| n == has);
         let fits = |cell: &Cell| {
             wanted(cell.kind)
@@ -197,7 +215,7 @@ impl Run {
                 && self.named(&cell.to_string())
         };
         let mut cells: Vec<Cell> = cell::table().into_iter().filter(fits).collect();
-        let kinds = [Kind::Produce, Kind::Fetch].into_iter().filter(|kind| wanted(*kind));
+        let kinds = [Kind::Produce, Kind::Fetch, Kind::Replicated].into_iter().filter(|kind| wanted(*kind));
         if cells.is_empty() && self.only.is_empty() {
             let shape = self.shape.unwrap_or(cell::SHAPES[0]);
             let [connections, partitions, in_flight] =
@@ -214,6 +232,7 @@ impl Run {
             Other::Startup => What::Startup,
             Other::Idle(..) => What::Idle,
             Other::Restart => What::Restart,
+            Other::ReplicatedLatency(_) => What::Replicated,
         };
         let chosen = |(name, other): &(String, Other)| self.wants(what(*other)) && self.named(name);
         other_cells().into_iter().filter(chosen).collect()
@@ -250,6 +269,11 @@ impl Bench {
     fn servers(&self) -> io::Result<Vec<Server>> {
         self.sides.iter().map(|side| Server::start(*side)).collect()
     }
+
+    /// The sides that can do more than the floor.
+    fn without_floor(&self) -> Vec<Side> {
+        self.sides.iter().copied().filter(|side| *side != Side::Floor).collect()
+    }
 }
 
 fn measure(run: &Run) -> io::Result<()> {
@@ -260,7 +284,9 @@ fn measure(run: &Run) -> io::Result<()> {
     let dir = run.results.clone().unwrap_or_else(|| setup::root().join("bench/results"));
     let results = Results::begin(&dir, &words.join(" "))?;
     let mut bench = Bench { placement: run.placement, sides, results, section: "" };
-    let (plan, cells, others) = (run.plan(), run.cells(), run.others());
+    let (plan, others) = (run.plan(), run.others());
+    let (replicated, cells): (Vec<Cell>, Vec<Cell>) =
+        run.cells().into_iter().partition(|cell| cell.kind == Kind::Replicated);
     if !cells.is_empty() {
         let servers = bench.servers()?;
         for cell in &cells {
@@ -271,9 +297,21 @@ fn measure(run: &Run) -> io::Result<()> {
     for (name, other) in others {
         measure_other(&mut bench, &plan, &name, other)?;
     }
+    if !replicated.is_empty() {
+        let sides = bench.without_floor();
+        let clusters = clusters(&sides)?;
+        for cell in &replicated {
+            let rounds = requests::run(cell, &plan, &clusters)?;
+            bench.show(&REPLICATED, &cell.to_string(), &sides, &rounds)?;
+        }
+    }
     report::bars(bench.results.rows()).iter().for_each(|bar| println!("{bar}"));
     println!("results: {}.*", bench.results.stem().display());
     Ok(())
+}
+
+fn clusters(sides: &[Side]) -> io::Result<Vec<Server>> {
+    sides.iter().map(|side| Server::cluster(*side)).collect()
 }
 
 fn measure_other(bench: &mut Bench, plan: &Plan, name: &str, other: Other) -> io::Result<()> {
@@ -289,10 +327,15 @@ fn measure_other(bench: &mut Bench, plan: &Plan, name: &str, other: Other) -> io
         }
         Other::Restart => {
             // The floor finds nothing again.
-            let sides: Vec<Side> = sides.into_iter().filter(|side| *side != Side::Floor).collect();
+            let sides = bench.without_floor();
             let [clean, unclean] = restart::run(plan, &sides)?;
             bench.show(&RESTART, "restart-clean", &sides, &clean)?;
             bench.show(&RESTART, "restart-unclean", &sides, &unclean)
+        }
+        Other::ReplicatedLatency(rate) => {
+            let sides = bench.without_floor();
+            let rounds = latency::run(rate, plan, &clusters(&sides)?)?;
+            bench.show(&REPLICATED_LATENCY, name, &sides, &rounds)
         }
     }
 }
@@ -308,7 +351,8 @@ fn flame_graph(name: &str, seconds: f64, out: &std::path::Path) -> io::Result<()
         jvm_warm: Duration::ZERO,
         restart_bytes: 0,
     };
-    let server = Server::start(Side::Ours)?;
+    let server =
+        if cell.kind == Kind::Replicated { Server::cluster(Side::Ours) } else { Server::start(Side::Ours) }?;
     profile::run(&cell, &plan, &server, Duration::from_secs_f64(seconds), out)?;
     println!("{}", out.display());
     Ok(())

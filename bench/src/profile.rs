@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use inferno::collapse::Collapse;
 use inferno::collapse::perf::Folder;
 use inferno::flamegraph;
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cell::Cell;
 use crate::plan::Plan;
 use crate::requests;
 use crate::server::Server;
+use crate::usage;
 
 /// Samples of each processor a second; not a round number, so that nothing periodic is in step with it.
 const RATE: &str = "1999";
@@ -29,13 +29,13 @@ pub fn run(cell: &Cell, plan: &Plan, server: &Server, time: Duration, out: &Path
         if rounds == 1 {
             let mut command = Command::new("perf");
             command.args(["record", "-q", "-e", "cpu-clock", "-F", RATE, "-g", "-o"]).arg(&data);
-            command.args(["-p", &server.pid().to_string()]).stdin(Stdio::null());
+            command.args(["-p", &usage::list(&server.pids())]).stdin(Stdio::null());
             perf = Some(command.spawn()?);
         }
         Ok(rounds < 2 || started.elapsed() < time)
     })?;
     if let Some(mut perf) = perf {
-        kill_process(Pid::from_child(&perf), Signal::INT)?;
+        usage::interrupt(&mut perf)?;
         perf.wait()?;
     }
     let script = Command::new("perf").args(["script", "-i"]).arg(&data).stderr(Stdio::null()).output()?;

@@ -176,8 +176,10 @@ pub fn bars(rows: &[Row]) -> Vec<String> {
             };
             if let Some((value, most, what)) = found {
                 let verdict = if value <= most { "met   " } else { "MISSED" };
+                // A twelfth needs more digits than two.
+                let digits = if most < 0.1 { 4 } else { 2 };
                 lines.push(format!(
-                    "bar {verdict} {}: {column} {value:.2}{what}, at most {most:.2}",
+                    "bar {verdict} {}: {column} {value:.digits$}{what}, at most {most:.digits$}",
                     ours.cell
                 ));
             }

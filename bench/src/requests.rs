@@ -28,7 +28,8 @@ const FILL_IN_FLIGHT: usize = 32;
 /// And the most of them.
 const FILL_REQUESTS: u64 = 100_000;
 
-/// Measures a cell on all servers; the columns are those of [`crate::section::REQUESTS`].
+/// Measures a cell on all servers; the columns are those of [`crate::section::REQUESTS`]
+/// and of [`crate::section::REPLICATED`].
 pub fn run(cell: &Cell, plan: &Plan, servers: &[Server]) -> io::Result<Rounds> {
     let mut stages = Vec::new();
     for server in servers {
@@ -95,7 +96,7 @@ impl<'a> Stage<'a> {
             let name = stage.topics.create(cell.partitions)?;
             let batches = (stage.most_requests().min(FILL_REQUESTS) / cell.partitions as u64).max(1);
             let frames = Frames::produce(&name, cell.partitions, &stage.batch, -1);
-            let mut load = Load::connect(server.address(), 1, FILL_IN_FLIGHT, frames, Walk::NONE)?;
+            let mut load = Load::connect(&server.addresses(), 1, FILL_IN_FLIGHT, frames, Walk::NONE)?;
             let requests = batches * cell.partitions as u64;
             load.burst(Limit { requests, time: Duration::MAX })?;
             stage.filled = Some((name, batches));
@@ -124,7 +125,7 @@ impl<'a> Stage<'a> {
                 (name.clone(), frames, Walk { step, end: step * *batches as i64 })
             }
         };
-        let mut load = Load::connect(self.server.address(), connections, in_flight, frames, walk)?;
+        let mut load = Load::connect(&self.server.addresses(), connections, in_flight, frames, walk)?;
         // The first request to a partition opens files and fills tables, which is not what is measured.
         load.burst(Limit { requests: partitions as u64, time: Duration::MAX })?;
         Ok((load, name))
@@ -138,20 +139,20 @@ impl<'a> Stage<'a> {
 
     fn round(&mut self) -> io::Result<Vec<f64>> {
         if self.filled.is_none() {
-            warm_pages(&self.server.data(), self.written)?;
+            warm_pages(&self.server.data()[0], self.written)?;
         }
         let most = self.most_requests();
         let (mut load, name) = self.load()?;
         load.burst(Limit { requests: most / WARM_PART, time: self.plan.time / WARM_PART as u32 })?;
-        let pid = self.server.pid();
-        let span = Span::begin(pid);
+        let pids = self.server.pids();
+        let span = Span::begin(pids.clone());
         let burst = load.burst(Limit { requests: most - most / WARM_PART, time: self.plan.time })?;
         let (used, others) = span.end(burst.wall);
         self.done(load, &name)?;
         let requests = burst.requests as f64;
         let bytes = requests * self.batch.len() as f64;
         let (cpu, wall) = (used.cpu.as_secs_f64(), burst.wall.as_secs_f64());
-        self.written = bytes as u64;
+        self.written = bytes as u64 * self.cell.kind.replicas();
         Ok(vec![
             cpu * 1e6 / requests,
             cpu * 1e6 / requests,
@@ -162,8 +163,8 @@ impl<'a> Stage<'a> {
             used.switches as f64 / requests,
             f64::NAN,
             f64::NAN,
-            process::resident_kib(pid) as f64 / 1024.0,
-            usage::peak_kib(pid) as f64 / 1024.0,
+            mib(&pids, process::resident_kib),
+            mib(&pids, usage::peak_kib),
             others,
         ])
     }
@@ -173,7 +174,7 @@ impl<'a> Stage<'a> {
         let (mut load, name) = self.load()?;
         let (requests, time) = (self.most_requests() / 4, self.plan.time / 4);
         load.burst(Limit { requests: requests / WARM_PART + 1, time })?;
-        let Ok(counter) = Syscalls::count(self.server.pid()) else {
+        let Ok(counter) = Syscalls::count(&self.server.pids()) else {
             self.done(load, &name)?;
             return Ok((f64::NAN, f64::NAN));
         };
@@ -190,6 +191,11 @@ impl<'a> Stage<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// What all processes together have, in MiB.
+fn mib(pids: &[u32], kib: impl Fn(u32) -> u64) -> f64 {
+    pids.iter().map(|pid| kib(*pid)).sum::<u64>() as f64 / 1024.0
 }
 
 /// Writes and removes a file of this size, so that the round finds pages that the host has given already.

@@ -41,7 +41,7 @@ fn fill(server: &Server, bytes: u64) -> io::Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (batch, _) = SHAPES[1].batch(now.as_millis() as i64);
     let frames = Frames::produce(&topic, PARTITIONS, &batch, -1);
-    let mut load = Load::connect(server.address(), 1, IN_FLIGHT, frames, Walk::NONE)?;
+    let mut load = Load::connect(&server.addresses(), 1, IN_FLIGHT, frames, Walk::NONE)?;
     load.burst(Limit { requests: bytes / batch.len() as u64, time: Duration::MAX })?;
     Ok(topic)
 }
@@ -57,7 +57,7 @@ fn restart(server: &mut Server, topic: &str, clean: bool) -> io::Result<Vec<f64>
     let started = Instant::now();
     server.spawn()?;
     let (mut wire, accepted) = server.accepting()?;
-    wait_served(&mut wire, topic, PARTITIONS)?;
+    wait_served(&mut wire, topic, 0..PARTITIONS)?;
     let served = started.elapsed();
     let pid = server.pid();
     Ok(vec![

@@ -52,20 +52,41 @@ pub const REQUESTS: Section = Section {
     drawn: 0,
 };
 
-/// From the moment at which a record was to be sent to its arrival at a consumer.
-pub const LATENCY: Section = Section {
-    name: "latency",
+/// Produce to a cluster of three: processor time and memory are those of all three, bytes are counted once.
+pub const REPLICATED: Section = Section {
+    name: "replicated",
     columns: &[
-        compared("p50 us", 0),
-        compared("p99 us", 0),
-        column("p99.9 us", 0),
-        column("max us", 0),
-        column("kmsg/s", 1),
-        column("cpu us/msg", 2),
+        column("cpu us/req", 2),
+        Column { name: "least", digits: 2, ratio: false, least: true },
+        compared("cpu s/GB", 3),
+        column("cpu ns/rec", 0),
+        compared("kreq/s", 1),
+        column("MB/s", 0),
+        column("switches/req", 2),
+        column("calls/req", 2),
+        column("futex/req", 2),
+        column("RSS MiB", 1),
+        column("peak MiB", 1),
         column("others", 2),
     ],
-    drawn: 0,
+    drawn: 2,
 };
+
+/// From the moment at which a record was to be sent to its arrival at a consumer.
+pub const LATENCY: Section = Section { name: "latency", columns: LATENCIES, drawn: 0 };
+
+/// The same with a cluster of three; written to the leader and read from it.
+pub const REPLICATED_LATENCY: Section = Section { name: "replicated latency", columns: LATENCIES, drawn: 0 };
+
+const LATENCIES: &[Column] = &[
+    compared("p50 us", 0),
+    compared("p99 us", 0),
+    column("p99.9 us", 0),
+    column("max us", 0),
+    column("kmsg/s", 1),
+    column("cpu us/msg", 2),
+    column("others", 2),
+];
 
 /// From exec on an empty, formatted directory.
 pub const STARTUP: Section =
@@ -118,5 +139,9 @@ pub const BARS: &[Bar] = &[
     Bar("idle-0p-1c", "cpu %", Limit::Most(0.1)),
     Bar("idle-1000p-1c", "RSS MiB", Limit::Most(20.0)),
     Bar("idle-1000p-1c", "cpu %", Limit::Most(0.3)),
+    Bar("replicated-16KiB", "cpu s/GB", Limit::Most(3.0)),
+    Bar("replicated-16KiB", "cpu s/GB", Limit::Times(Side::Kafka, 1.0 / 12.0)),
+    Bar("replicated-latency-1000", "p50 us", Limit::Most(250.0)),
+    Bar("replicated-latency-1000", "p99 us", Limit::Most(2000.0)),
     Bar("restart-unclean", "served ms", Limit::Most(3000.0)),
 ];

@@ -1,12 +1,17 @@
-//! What a server process has used so far, and what the rest of the machine did meanwhile.
+//! What the processes of a server have used so far, and what the rest of the machine did meanwhile.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+/// perf that does not end when asked to is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// And ended by force after this.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was used, by all threads together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,12 +22,13 @@ pub struct Usage {
     pub switches: u64,
 }
 
-/// What each thread of a process has used up to now.
+/// What each thread of some processes has used up to now.
 struct Threads(BTreeMap<u32, Usage>);
 
 impl Threads {
-    fn of(pid: u32) -> Threads {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    fn of(pids: &[u32]) -> Threads {
+        let tasks = pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")));
+        let tasks = tasks.flatten().flatten();
         let thread = |task: fs::DirEntry| {
             let read = |file: &str| fs::read_to_string(task.path().join(file)).unwrap_or_default();
             let cpu = read("schedstat").split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -50,23 +56,23 @@ impl Threads {
 
 /// A stretch of time in which a server is watched.
 pub struct Span {
-    pid: u32,
+    pids: Vec<u32>,
     server: Threads,
     generator: Threads,
     machine: Duration,
 }
 
 impl Span {
-    /// From now on.
-    pub fn begin(pid: u32) -> Span {
-        let generator = Threads::of(std::process::id());
-        Span { pid, server: Threads::of(pid), generator, machine: machine() }
+    /// From now on; `pids` are the processes of the server.
+    pub fn begin(pids: Vec<u32>) -> Span {
+        let generator = Threads::of(&[std::process::id()]);
+        Span { server: Threads::of(&pids), pids, generator, machine: machine() }
     }
 
     /// Up to now: what the server used, and how many processors neither it nor this process used, but others did.
     pub fn end(self, wall: Duration) -> (Usage, f64) {
-        let server = Threads::of(self.pid).since(&self.server);
-        let generator = Threads::of(std::process::id()).since(&self.generator);
+        let server = Threads::of(&self.pids).since(&self.server);
+        let generator = Threads::of(&[std::process::id()]).since(&self.generator);
         let others = machine().saturating_sub(self.machine).saturating_sub(server.cpu + generator.cpu);
         (server, others.as_secs_f64() / wall.as_secs_f64())
     }
@@ -87,15 +93,15 @@ fn machine() -> Duration {
     Duration::from_millis(busy * 10)
 }
 
-/// Counts the system calls of a process with `perf stat`, which slows it little; strace would change what is counted.
+/// Counts the system calls of processes with `perf stat`, which slows it little; strace would change what is counted.
 pub struct Syscalls(Child);
 
 impl Syscalls {
     /// Begins to count.
-    pub fn count(pid: u32) -> io::Result<Syscalls> {
+    pub fn count(pids: &[u32]) -> io::Result<Syscalls> {
         let events = "raw_syscalls:sys_enter,syscalls:sys_enter_futex";
         let child = Command::new("perf")
-            .args(["stat", "-x", ",", "-e", events, "-p", &pid.to_string()])
+            .args(["stat", "-x", ",", "-e", events, "-p", &list(pids)])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -106,8 +112,8 @@ impl Syscalls {
     }
 
     /// Ends counting: all calls, and those of futex.
-    pub fn finish(self) -> io::Result<(u64, u64)> {
-        kill_process(Pid::from_child(&self.0), Signal::INT)?;
+    pub fn finish(mut self) -> io::Result<(u64, u64)> {
+        interrupt(&mut self.0)?;
         let output = self.0.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         let counts: Vec<u64> = text.lines().filter_map(|l| l.split(',').next()?.parse().ok()).collect();
@@ -116,6 +122,27 @@ impl Syscalls {
             _ => Err(io::Error::other(format!("perf stat says: {}", text.trim()))),
         }
     }
+}
+
+/// Process ids as perf takes them.
+pub fn list(pids: &[u32]) -> String {
+    pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Ends perf as Ctrl-C does, so that it writes what it has.
+///
+/// A perf that has not come to its signal handlers yet ignores SIGINT where this program was started with it ignored,
+/// as a script's `&` does: so it is asked more than once, and at last ended by force.
+pub fn interrupt(perf: &mut Child) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while perf.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            return perf.kill();
+        }
+        kill_process(Pid::from_child(perf), Signal::INT)?;
+        std::thread::sleep(ASK_AGAIN);
+    }
+    Ok(())
 }
 
 fn field(text: &str, key: &str) -> u64 {
