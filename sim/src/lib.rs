@@ -12,6 +12,7 @@
 
 mod cluster;
 mod invariants;
+mod network;
 mod quorum;
 mod report;
 

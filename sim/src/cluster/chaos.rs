@@ -1,7 +1,8 @@
 //! What goes wrong, chosen by the seed.
 
 use super::broker_process::Ending;
-use super::world::World;
+use super::world::{CALM_DELAY_MS, World};
+use crate::network::Network;
 
 impl World {
     /// One random failure, or its end.
@@ -25,8 +26,7 @@ impl World {
     /// All is well from here on: everyone runs, everything arrives, clocks stay where they are.
     pub(super) fn heal(&mut self) {
         self.note(|| "all is well".into());
-        self.network.blocked.clear();
-        (self.network.lost, self.network.repeated, self.network.max_delay_ms) = (0, 0, 3);
+        self.network = Network::calm(CALM_DELAY_MS);
         for id in self.ids() {
             self.start(id);
             let now = self.now;
@@ -106,22 +106,14 @@ impl World {
         let one_way = self.rng.below(3) == 0;
         let ids = self.ids();
         let alone = (self.rng.below(2) == 0).then(|| ids[self.rng.below(ids.len() as u64) as usize]);
-        let side: Vec<bool> =
-            ids.iter().map(|id| alone.map_or(self.rng.below(2) == 0, |a| a == *id)).collect();
-        for (from, from_side) in ids.iter().zip(&side) {
-            for (to, to_side) in ids.iter().zip(&side) {
-                if from_side != to_side && (!one_way || *from_side) {
-                    self.network.blocked.insert((*from, *to));
-                }
-            }
-        }
+        let mut side = |id: i32| alone.map_or(self.rng.below(2) == 0, |alone| alone == id);
+        let sides: Vec<(i32, bool)> = ids.into_iter().map(|id| (id, side(id))).collect();
+        self.network.split(&sides, one_way);
         self.note(|| format!("partition: {:?}", self.network.blocked));
     }
 
     fn roughen(&mut self) {
-        self.network.lost = [0, 10, 100, 300][self.rng.below(4) as usize];
-        self.network.repeated = [0, 10, 200][self.rng.below(3) as usize];
-        self.network.max_delay_ms = [2, 20, 200, 1000][self.rng.below(4) as usize];
+        self.network.roughen([2, 20, 200, 1_000], &mut self.rng);
         self.note(|| format!("network: {:?}", self.network));
     }
 

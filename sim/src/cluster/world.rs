@@ -1,6 +1,6 @@
 //! All machines, the network between them, and the order of events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use controller::machine::Output;
 use raft::SendError;
@@ -13,6 +13,10 @@ use super::node::{Node, Process, may_fail};
 use super::plan::{LISTENER, Plan, node_at};
 use super::rpc::{Answer, Ask, Caller, Told};
 use crate::invariants::replication::Observed;
+use crate::network::Network;
+
+/// The longest delay while all is well.
+pub(super) const CALM_DELAY_MS: u64 = 3;
 
 pub(crate) struct World {
     pub(super) plan: Plan,
@@ -28,16 +32,6 @@ pub(crate) struct World {
     open: BTreeMap<u64, (i32, Caller)>,
     next_id: u64,
     trace: bool,
-}
-
-/// How bad the network is; chances in a thousand.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Network {
-    pub(super) lost: u64,
-    pub(super) repeated: u64,
-    pub(super) max_delay_ms: u64,
-    /// Pairs (from, to) between which nothing passes.
-    pub(super) blocked: BTreeSet<(i32, i32)>,
 }
 
 /// What reaches a node.
@@ -64,7 +58,7 @@ impl World {
             now: 0,
             rng,
             nodes,
-            network: Network { max_delay_ms: 3, ..Network::default() },
+            network: Network::calm(CALM_DELAY_MS),
             clients,
             admin: Admin::default(),
             observed: Observed::new(plan.min_isr),
@@ -279,20 +273,12 @@ impl World {
         }
     }
 
-    /// The delays after which copies of a message arrive; none when it is lost.
+    /// The delays after which copies of a message arrive; what a process tells itself arrives at once.
     fn deliveries(&mut self, from: Option<i32>, to: Option<i32>) -> Vec<i64> {
         if from == to {
             return vec![0];
         }
-        let is_blocked = from.zip(to).is_some_and(|pair| self.network.blocked.contains(&pair));
-        if is_blocked || self.rng.below(1000) < self.network.lost {
-            return Vec::new();
-        }
-        // Requests of clients come over a connection, and they do not try again.
-        let is_between_nodes = from.is_some() && to.is_some();
-        let repeats = is_between_nodes && self.rng.below(1000) < self.network.repeated;
-        let copies = 1 + usize::from(repeats);
-        (0..copies).map(|_| 1 + self.rng.below(self.network.max_delay_ms.max(1)) as i64).collect()
+        self.network.deliveries(from.zip(to), &mut self.rng)
     }
 
     fn push(&mut self, delay: i64, event: Event) {

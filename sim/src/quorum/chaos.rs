@@ -1,6 +1,7 @@
 //! What goes wrong, chosen by the seed.
 
-use super::cluster::Cluster;
+use super::cluster::{CALM_DELAY_MS, Cluster};
+use crate::network::Network;
 use raft::message::{AddVoterRequest, RemoveVoterRequest, Request};
 use raft::node::RoleName;
 
@@ -31,8 +32,7 @@ impl Cluster {
     /// All is well from here on: everyone runs, everything arrives.
     pub(super) fn heal(&mut self) {
         self.note(|| "all is well".into());
-        self.network.blocked.clear();
-        (self.network.lost, self.network.repeated, self.network.max_delay_ms) = (0, 0, 5);
+        self.network = Network::calm(CALM_DELAY_MS);
         for id in self.ids() {
             self.start(id);
             let replica = self.replicas.get_mut(&id).unwrap();
@@ -76,22 +76,13 @@ impl Cluster {
     /// Splits the nodes in two, at times in one direction only.
     fn partition(&mut self) {
         let one_way = self.rng.below(3) == 0;
-        let ids = self.ids();
-        let side: Vec<bool> = ids.iter().map(|_| self.rng.below(2) == 0).collect();
-        for (from, from_side) in ids.iter().zip(&side) {
-            for (to, to_side) in ids.iter().zip(&side) {
-                if from_side != to_side && (!one_way || *from_side) {
-                    self.network.blocked.insert((*from, *to));
-                }
-            }
-        }
+        let sides: Vec<(i32, bool)> = self.ids().into_iter().map(|id| (id, self.rng.below(2) == 0)).collect();
+        self.network.split(&sides, one_way);
         self.note(|| "partition".into());
     }
 
     fn roughen(&mut self) {
-        self.network.lost = [0, 10, 100, 300][self.rng.below(4) as usize];
-        self.network.repeated = [0, 10, 200][self.rng.below(3) as usize];
-        self.network.max_delay_ms = [2, 20, 300, 1500][self.rng.below(4) as usize];
+        self.network.roughen([2, 20, 300, 1_500], &mut self.rng);
     }
 
     fn resign(&mut self) {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::machine::Machine;
 use super::replica::Replica;
 use crate::invariants::quorum::{Observed, UpView, View, membership};
+use crate::network::Network;
 use raft::effect::Effect;
 use raft::input::{Input, SendError};
 use raft::memory_log::MemoryLog;
@@ -22,12 +23,16 @@ use raft::{Config, control};
 
 pub(super) const LISTENER: &str = "CONTROLLER";
 const FIRST_PORT: u16 = 9000;
+/// The longest delay while all is well.
+pub(super) const CALM_DELAY_MS: u64 = 5;
 
 pub(super) struct Cluster {
     pub(super) now: i64,
     pub(super) rng: Rng,
     pub(super) replicas: BTreeMap<i32, Replica>,
     pub(super) network: Network,
+    /// Nodes of a release without pre-votes.
+    pub(super) old: BTreeSet<i32>,
     pub(super) observed: Observed,
     pub(super) replies: Vec<Response>,
     queue: BTreeMap<(i64, u64), Event>,
@@ -36,18 +41,6 @@ pub(super) struct Cluster {
     next_id: u64,
     /// Whether every event is printed.
     pub(super) trace: bool,
-}
-
-/// How bad the network is; chances in a thousand.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Network {
-    pub(super) lost: u64,
-    pub(super) repeated: u64,
-    pub(super) max_delay_ms: u64,
-    /// Nodes of a release without pre-votes.
-    pub(super) old: BTreeSet<i32>,
-    /// Pairs (from, to) between which nothing passes.
-    pub(super) blocked: BTreeSet<(i32, i32)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -103,12 +96,12 @@ impl Cluster {
             }
             replicas.insert(id, Replica::new(config, log));
         }
-        let network = Network { max_delay_ms: 5, ..Network::default() };
         let mut cluster = Cluster {
             now: 1_000_000,
             rng,
             replicas,
-            network,
+            network: Network::calm(CALM_DELAY_MS),
+            old: BTreeSet::new(),
             observed: Observed::new(dynamic),
             replies: Vec::new(),
             queue: BTreeMap::new(),
@@ -341,10 +334,10 @@ impl Cluster {
         if !self.replicas.contains_key(&to) {
             return self.push(1, Event::Response { origin, result: Err(SendError::Disconnected) });
         }
-        if self.network.old.contains(&to) && matches!(&request, Request::Vote(vote) if vote.pre_vote) {
+        if self.old.contains(&to) && matches!(&request, Request::Vote(vote) if vote.pre_vote) {
             return self.push(1, Event::Response { origin, result: Err(SendError::UnsupportedVersion) });
         }
-        for delay in self.deliveries(from, to) {
+        for delay in self.network.deliveries(Some((from, to)), &mut self.rng) {
             self.push(delay, Event::Request { origin, to, request: request.clone() });
         }
     }
@@ -354,18 +347,9 @@ impl Cluster {
             self.replies.extend(result.ok());
             return;
         };
-        for delay in self.deliveries(from, origin.from) {
+        for delay in self.network.deliveries(Some((from, origin.from)), &mut self.rng) {
             self.push(delay, Event::Response { origin, result: result.clone() });
         }
-    }
-
-    /// The delays after which copies of a message arrive; none when it is lost.
-    fn deliveries(&mut self, from: i32, to: i32) -> Vec<i64> {
-        if self.network.blocked.contains(&(from, to)) || self.rng.below(1000) < self.network.lost {
-            return Vec::new();
-        }
-        let copies = 1 + usize::from(self.rng.below(1000) < self.network.repeated);
-        (0..copies).map(|_| 1 + self.rng.below(self.network.max_delay_ms.max(1)) as i64).collect()
     }
 
     pub(super) fn start(&mut self, id: i32) {

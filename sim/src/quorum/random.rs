@@ -13,7 +13,7 @@ pub(crate) fn run(seed: u64, trace: bool) -> (i64, i64) {
     let mut cluster = Cluster::new(seed, voters, observers, dynamic);
     cluster.trace = trace;
     if seed / 40 % 2 == 1 {
-        cluster.network.old.extend(cluster.ids());
+        cluster.old.extend(cluster.ids());
     }
     for _ in 0..CHAOS_ACTIONS {
         let pause = cluster.rng.below(400) as i64;
