@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::network::Network;
 use crate::node::{Node, PATIENCE, Target, free_port_list};
-use crate::wire::{Wire, name};
+use crate::wire::{Wire, batch, name};
 
 /// Pause between two looks at a state that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -77,6 +77,18 @@ impl Cluster {
         let members: Vec<_> =
             (0..roles.len()).map(|at| ("127.0.0.1".to_owned(), port(at).0, port(at).1)).collect();
         Cluster::at(&members, targets, roles, quorum, extra)
+    }
+
+    /// Three nodes, neither formatted nor started, whose replicas are to be moved: leaders stay where they are put, a node
+    /// that dies is noticed within seconds, and what a node gives up is deleted at once.
+    pub fn of_three_to_move_in() -> Cluster {
+        let extra = [
+            ("broker.session.timeout.ms", "6000"),
+            ("broker.heartbeat.interval.ms", "500"),
+            ("auto.leader.rebalance.enable", "false"),
+            ("log.segment.delete.delay.ms", "0"),
+        ];
+        Cluster::prepared(&[Target::from_env(); 3], &[Role::Combined; 3], Quorum::Static, &extra)
     }
 
     /// Nodes of ours that are neither formatted nor started, each at a place of its own in a network.
@@ -179,6 +191,43 @@ impl Cluster {
     /// A connection to a broker.
     pub fn wire(&self, id: usize) -> Wire {
         Wire::connect(&self.node(id).bootstrap()).expect("the broker listens")
+    }
+
+    /// Creates a topic by this broker, with the replicas of each partition, the preferred leader first.
+    pub fn create_assigned(&self, asked: usize, topic: &str, replicas: &[&[usize]]) {
+        let assigned = (0..).zip(replicas).map(|(index, replicas)| {
+            CreatableReplicaAssignment::default()
+                .with_partition_index(index)
+                .with_broker_ids(replicas.iter().map(|id| BrokerId(*id as i32)).collect())
+        });
+        let creatable = CreatableTopic::default()
+            .with_name(name(topic))
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_assignments(assigned.collect());
+        let request = CreateTopicsRequest::default().with_topics(vec![creatable]).with_timeout_ms(30_000);
+        let answer = self.wire(asked).call(7, &request).expect("an answer to CreateTopics");
+        assert_eq!(answer.topics[0].error_code, 0, "{topic} by {asked}");
+    }
+
+    /// Produces a batch of one record with acks=all to whoever leads, which may change meanwhile; gives the offset.
+    pub fn produce(&self, topic: &str, partition: i32, value: &str) -> i64 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let asked = self.brokers()[0];
+            let view = self.wait_partition(asked, topic, partition, |view| view.leader.is_some());
+            let leader = view.leader.expect("waited for");
+            // A leader that was just killed is still named for a while.
+            if self.brokers().contains(&leader)
+                && let Ok((error, offset)) = self.wire(leader).produce(topic, partition, batch(&[value]))
+            {
+                if error == ErrorCode::NONE {
+                    return offset;
+                }
+                assert!(error.is_retriable(), "{topic}-{partition}: {error:?}");
+            }
+            assert!(Instant::now() < deadline, "{topic}-{partition} is not writable: {view:?}");
+        }
     }
 
     /// The state of the quorum as a broker forwards it.
@@ -335,22 +384,6 @@ pub fn create_topic(
         .with_name(name(topic))
         .with_num_partitions(partitions)
         .with_replication_factor(replication);
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
-    Ok(ErrorCode(wire.call(7, &request)?.topics[0].error_code))
-}
-
-/// CreateTopics of one topic with the replicas of each partition, the preferred leader first: the topic's error.
-pub fn create_assigned(wire: &mut Wire, topic: &str, replicas: &[&[usize]]) -> std::io::Result<ErrorCode> {
-    let assigned = (0..).zip(replicas).map(|(index, replicas)| {
-        CreatableReplicaAssignment::default()
-            .with_partition_index(index)
-            .with_broker_ids(replicas.iter().map(|id| BrokerId(*id as i32)).collect())
-    });
-    let topic = CreatableTopic::default()
-        .with_name(name(topic))
-        .with_num_partitions(-1)
-        .with_replication_factor(-1)
-        .with_assignments(assigned.collect());
     let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
     Ok(ErrorCode(wire.call(7, &request)?.topics[0].error_code))
 }

@@ -2,12 +2,9 @@
 //!
 //! (Apache Kafka's controller beside ours stands in `quorum`.)
 
-use std::time::Instant;
-
-use minikafka_tests::cluster::{Cluster, Quorum, Role, create_assigned};
-use minikafka_tests::node::{PATIENCE, Target};
+use minikafka_tests::cluster::{Cluster, Quorum, Role};
+use minikafka_tests::node::Target;
 use minikafka_tests::wire::{Wire, batch, produce_request};
-use protocol::ErrorCode;
 
 /// The node that runs Apache Kafka.
 const APACHE: usize = 4;
@@ -29,32 +26,6 @@ fn cluster() -> Cluster {
     cluster
 }
 
-fn create(cluster: &Cluster, asked: usize, topic: &str, replicas: &[&[usize]]) {
-    let error =
-        create_assigned(&mut cluster.wire(asked), topic, replicas).expect("an answer to CreateTopics");
-    assert_eq!(error, ErrorCode::NONE, "{topic} by {asked}");
-}
-
-/// Produces with acks=all to whoever leads; gives the offset.
-fn produce(cluster: &Cluster, topic: &str, partition: i32, value: &str) -> i64 {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let asked = cluster.brokers()[0];
-        let view = cluster.wait_partition(asked, topic, partition, |view| view.leader.is_some());
-        let leader = view.leader.expect("waited for");
-        // A leader that was just killed is still named for a while.
-        if cluster.brokers().contains(&leader) {
-            let answer = cluster.wire(leader).produce(topic, partition, batch(&[value]));
-            let (error, offset) = answer.expect("an answer to Produce");
-            if error == ErrorCode::NONE {
-                return offset;
-            }
-            assert!(error.is_retriable(), "{topic}-{partition}: {error:?}");
-        }
-        assert!(Instant::now() < deadline, "{topic}-{partition} is not writable: {view:?}");
-    }
-}
-
 fn produce_unreplicated(wire: &mut Wire, topic: &str, value: &str) {
     let request = produce_request(topic, 0, batch(&[value])).with_acks(1);
     let answer = wire.call(9, &request).expect("an answer to Produce");
@@ -64,8 +35,8 @@ fn produce_unreplicated(wire: &mut Wire, topic: &str, value: &str) {
 #[test]
 fn each_follows_the_other() {
     let mut cluster = cluster();
-    create(&cluster, 2, "by-ours", &[&[2, 3, APACHE], &[3, APACHE, 2], &[APACHE, 2, 3]]);
-    create(&cluster, APACHE, "by-apache", &[&[2, APACHE], &[APACHE, 3], &[APACHE, 2]]);
+    cluster.create_assigned(2, "by-ours", &[&[2, 3, APACHE], &[3, APACHE, 2], &[APACHE, 2, 3]]);
+    cluster.create_assigned(APACHE, "by-apache", &[&[2, APACHE], &[APACHE, 3], &[APACHE, 2]]);
     let all = [
         ("by-ours", 0),
         ("by-ours", 1),
@@ -78,7 +49,7 @@ fn each_follows_the_other() {
     let mut write = |cluster: &Cluster, what: &str| {
         for ((topic, partition), end) in all.iter().zip(&mut ends) {
             for n in 0..20 {
-                let offset = produce(cluster, topic, *partition, &format!("{what} {n}"));
+                let offset = cluster.produce(topic, *partition, &format!("{what} {n}"));
                 assert_eq!(offset, *end, "{topic}-{partition}");
                 *end += 1;
             }
@@ -117,10 +88,10 @@ fn each_follows_the_other() {
 #[test]
 fn each_cuts_off_what_the_other_does_not_have() {
     let mut cluster = cluster();
-    create(&cluster, 2, "ours-first", &[&[2, APACHE]]);
-    create(&cluster, 2, "apache-first", &[&[APACHE, 3]]);
+    cluster.create_assigned(2, "ours-first", &[&[2, APACHE]]);
+    cluster.create_assigned(2, "apache-first", &[&[APACHE, 3]]);
     for (topic, leader, follower) in [("ours-first", 2, APACHE), ("apache-first", APACHE, 3)] {
-        produce(&cluster, topic, 0, "kept");
+        cluster.produce(topic, 0, "kept");
         cluster.wait_partition(leader, topic, 0, |view| view.isr.len() == 2);
         cluster.wait_identical(&[leader, follower], topic, 0);
         cluster.node(follower).freeze();
@@ -133,7 +104,7 @@ fn each_cuts_off_what_the_other_does_not_have() {
         assert_eq!(lost(&cluster.log_bytes(leader, topic, 0)), 200);
         cluster.wait_partition(follower, topic, 0, |view| view.leader == Some(follower));
         for n in 0..8 {
-            produce(&cluster, topic, 0, &format!("new {n}"));
+            cluster.produce(topic, 0, &format!("new {n}"));
         }
         cluster.node_mut(leader).start();
         cluster.wait_partition(follower, topic, 0, |view| view.isr.len() == 2);
@@ -147,17 +118,17 @@ fn each_cuts_off_what_the_other_does_not_have() {
 fn a_node_changes_hands_within_a_cluster() {
     let roles = [Role::Combined, Role::Combined, Role::Combined];
     let mut cluster = Cluster::start(Target::Ours, &roles, Quorum::Static, &[]);
-    create(&cluster, 1, "shared", &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]]);
+    cluster.create_assigned(1, "shared", &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2]]);
     for p in 0..3 {
-        produce(&cluster, "shared", p, "before");
+        cluster.produce("shared", p, "before");
     }
     for target in [Target::Apache, Target::Ours] {
         let file = cluster.node(3).data().join("__cluster_metadata-0/recovery-point-offset-checkpoint");
         assert!(file.exists(), "{}", file.display());
         cluster.node_mut(3).switch(target);
-        create(&cluster, 3, &format!("on-{target:?}").to_lowercase(), &[&[3, 1, 2]]);
+        cluster.create_assigned(3, &format!("on-{target:?}").to_lowercase(), &[&[3, 1, 2]]);
         for p in 0..3 {
-            produce(&cluster, "shared", p, "on");
+            cluster.produce("shared", p, "on");
             cluster.wait_partition(3, "shared", p, |view| view.isr == [1, 2, 3]);
             cluster.wait_identical(&[1, 2, 3], "shared", p);
         }

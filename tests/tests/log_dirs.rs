@@ -5,11 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use minikafka_tests::cluster::{Cluster, Quorum, Role, create_assigned, text};
+use minikafka_tests::cluster::{Cluster, text};
 use minikafka_tests::faults::Injection;
 use minikafka_tests::kafka_tools::Tools;
-use minikafka_tests::node::{PATIENCE, Target};
-use minikafka_tests::wire::{batch, name};
+use minikafka_tests::node::PATIENCE;
+use minikafka_tests::wire::name;
 use protocol::ErrorCode;
 use protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use protocol::messages::describe_log_dirs_response::DescribeLogDirsPartition;
@@ -23,14 +23,7 @@ const VALUE: usize = 64 << 10;
 
 /// Three nodes with two directories each.
 fn cluster() -> Cluster {
-    let extra = [
-        ("broker.session.timeout.ms", "6000"),
-        ("broker.heartbeat.interval.ms", "500"),
-        ("auto.leader.rebalance.enable", "false"),
-        ("log.segment.delete.delay.ms", "0"),
-    ];
-    let mut cluster =
-        Cluster::prepared(&[Target::from_env(); 3], &[Role::Combined; 3], Quorum::Static, &extra);
+    let mut cluster = Cluster::of_three_to_move_in();
     for id in 1..=3 {
         let dirs = dirs(&cluster, id).map(|dir| dir.display().to_string()).join(",");
         cluster.node(id).set("log.dirs", Some(&dirs));
@@ -45,30 +38,6 @@ fn dirs(cluster: &Cluster, id: usize) -> [PathBuf; 2] {
     let first = cluster.node(id).data();
     let second = first.with_file_name("data-2");
     [first, second]
-}
-
-fn create(cluster: &Cluster, topic: &str, replicas: &[&[usize]]) {
-    let error = create_assigned(&mut cluster.wire(1), topic, replicas).expect("an answer to CreateTopics");
-    assert_eq!(error, ErrorCode::NONE, "{topic}");
-}
-
-/// Produces with acks=all to whoever leads; gives the offset.
-fn produce(cluster: &Cluster, topic: &str, value: &str) -> i64 {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let asked = cluster.brokers()[0];
-        let view = cluster.wait_partition(asked, topic, 0, |view| view.leader.is_some());
-        let leader = view.leader.expect("waited for");
-        if cluster.brokers().contains(&leader)
-            && let Ok((error, offset)) = cluster.wire(leader).produce(topic, 0, batch(&[value]))
-        {
-            match error {
-                ErrorCode::NONE => return offset,
-                error => assert!(error.is_retriable(), "{topic}: {error:?}"),
-            }
-        }
-        assert!(Instant::now() < deadline, "{topic} is not writable: {view:?}");
-    }
 }
 
 /// What DescribeLogDirs says of partition 0 of the topic in each directory of a node.
@@ -125,9 +94,9 @@ fn folders(cluster: &Cluster, id: usize, topic: &str) -> Vec<PathBuf> {
 fn a_replica_moves_between_directories_over_a_kill() {
     let mut cluster = cluster();
     let mut tools = Tools::start();
-    create(&cluster, "moved", &[&[1, 2]]);
+    cluster.create_assigned(1, "moved", &[&[1, 2]]);
     let value = "x".repeat(VALUE);
-    (0..DATA / VALUE).for_each(|n| assert_eq!(produce(&cluster, "moved", &value), n as i64));
+    (0..DATA / VALUE).for_each(|n| assert_eq!(cluster.produce("moved", 0, &value), n as i64));
     let from = home(&cluster, 1, "moved");
     let to = 1 - from;
 
@@ -158,15 +127,15 @@ fn a_replica_moves_between_directories_over_a_kill() {
 
     // A kill in the middle: the replica is where it was, and the move goes on.
     cluster.node_mut(1).kill();
-    produce(&cluster, "moved", "while node 1 is down");
+    cluster.produce("moved", 0, "while node 1 is down");
     cluster.start_all();
     assert_eq!(home(&cluster, 1, "moved"), from);
-    produce(&cluster, "moved", "while the move goes on");
+    cluster.produce("moved", 0, "while the move goes on");
     wait_for("the replica in its new directory", || home(&cluster, 1, "moved") == to);
     let printed = tools.must(REASSIGN, &[&words[..], &["--verify"]].concat(), "");
     assert!(printed.contains("Reassignment of replica moved-0-1 completed successfully."), "{printed}");
     cluster.wait_partition(2, "moved", 0, |view| view.isr == [1, 2]);
-    produce(&cluster, "moved", "after the move");
+    cluster.produce("moved", 0, "after the move");
     wait_for("one folder", || folders(&cluster, 1, "moved").len() == 1);
     wait_for("the same log", || log_of(&cluster, 1, "moved") == log_of(&cluster, 2, "moved"));
 
@@ -176,10 +145,10 @@ fn a_replica_moves_between_directories_over_a_kill() {
     assert_eq!(home(&cluster, 1, "moved"), to);
     cluster.wait_partition(2, "moved", 0, |view| view.isr == [1, 2]);
     cluster.node_mut(2).stop();
-    let end = produce(&cluster, "moved", "by node 1");
+    let end = cluster.produce("moved", 0, "by node 1");
     assert_eq!(alter(&cluster, 1, "moved", from), ErrorCode::NONE);
     wait_for("the leader in its old directory", || home(&cluster, 1, "moved") == from);
-    assert_eq!(produce(&cluster, "moved", "again"), end + 1);
+    assert_eq!(cluster.produce("moved", 0, "again"), end + 1);
     assert_eq!(alter(&cluster, 1, "moved", to), ErrorCode::NONE);
     assert_eq!(alter(&cluster, 1, "moved", from), ErrorCode::NONE);
     cluster.start_all();
@@ -193,8 +162,8 @@ fn a_directory_that_fails_gives_its_leaderships_away() {
     let mut cluster = cluster();
     // Two replicas of node 1, one in each directory.
     for topic in ["first", "second"] {
-        create(&cluster, topic, &[&[1, 2]]);
-        assert_eq!(produce(&cluster, topic, "before"), 0);
+        cluster.create_assigned(1, topic, &[&[1, 2]]);
+        assert_eq!(cluster.produce(topic, 0, "before"), 0);
         cluster.wait_partition(1, topic, 0, |view| view.isr == [1, 2]);
     }
     let homes = ["first", "second"].map(|topic| home(&cluster, 1, topic));
@@ -208,12 +177,12 @@ fn a_directory_that_fails_gives_its_leaderships_away() {
     let broken = dirs(&cluster, 1)[1].clone();
     let injected =
         Injection::begin(cluster.node(1).pid(), &broken.join(format!("{moved}-0")), "pwrite64", "EIO");
-    assert_eq!(produce(&cluster, moved, "by the other"), 1);
+    assert_eq!(cluster.produce(moved, 0, "by the other"), 1);
     let view = cluster.wait_partition(2, moved, 0, |view| view.leader == Some(2));
     assert_eq!(view.isr, [2]);
     drop(injected);
     // The other directory serves on.
-    assert_eq!(produce(&cluster, kept, "on"), 1);
+    assert_eq!(cluster.produce(kept, 0, "on"), 1);
     assert_eq!(cluster.partition(1, kept, 0).and_then(|view| view.leader), Some(1));
     let codes = cluster.wire(1).log_dirs().expect("an answer to DescribeLogDirs");
     assert_eq!(codes[&broken.display().to_string()], ErrorCode::KAFKA_STORAGE_ERROR);

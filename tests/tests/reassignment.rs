@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use minikafka_tests::cluster::{Cluster, Quorum, Role, create_assigned, text};
-use minikafka_tests::node::{PATIENCE, Target};
+use minikafka_tests::cluster::{Cluster, text};
+use minikafka_tests::node::PATIENCE;
 use minikafka_tests::wire::{Wire, batch, name};
 use protocol::ErrorCode;
 use protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
@@ -23,18 +23,10 @@ const RATE: usize = 1 << 20;
 const DATA: usize = 6 << 20;
 
 fn cluster() -> Cluster {
-    let extra = [
-        ("broker.session.timeout.ms", "6000"),
-        ("broker.heartbeat.interval.ms", "500"),
-        ("auto.leader.rebalance.enable", "false"),
-        ("log.segment.delete.delay.ms", "0"),
-    ];
-    Cluster::start(Target::from_env(), &[Role::Combined; 3], Quorum::Static, &extra)
-}
-
-fn create(cluster: &Cluster, topic: &str, replicas: &[&[usize]]) {
-    let error = create_assigned(&mut cluster.wire(1), topic, replicas).expect("an answer to CreateTopics");
-    assert_eq!(error, ErrorCode::NONE, "{topic}");
+    let mut cluster = Cluster::of_three_to_move_in();
+    cluster.format();
+    cluster.start_all();
+    cluster
 }
 
 /// Produces with acks=all to the leader, again while it has not heard of its leadership; gives the offset.
@@ -120,7 +112,7 @@ fn wait_gone(cluster: &Cluster, id: usize, topic: &str) {
 #[test]
 fn data_moves_with_its_replicas() {
     let cluster = cluster();
-    create(&cluster, "moved", &[&[1, 2]]);
+    cluster.create_assigned(1, "moved", &[&[1, 2]]);
     fill(&cluster, 1, "moved");
     // One comes, one goes, and with it the data; then the leader goes.
     reassign(&cluster, "moved", Some(&[1, 3]));
@@ -165,7 +157,7 @@ fn a_throttled_move_obeys_the_rate() {
         ("free", "retention.ms", "-1"),
     ];
     for (topic, key, value) in topics {
-        create(&cluster, topic, &[&[1, 2]]);
+        cluster.create_assigned(1, topic, &[&[1, 2]]);
         fill(&cluster, 1, topic);
         configure(&cluster, TOPIC, topic, &[(key, value)]);
     }
@@ -221,7 +213,7 @@ fn delete_records(wire: &mut Wire, topic: &str, offset: i64, timeout_ms: i32) ->
 #[test]
 fn deletions_wait_for_all_live_replicas() {
     let cluster = cluster();
-    create(&cluster, "short", &[&[1, 2, 3]]);
+    cluster.create_assigned(1, "short", &[&[1, 2, 3]]);
     let mut wire = cluster.wire(1);
     (0..10).for_each(|n| assert_eq!(produce(&mut wire, "short", 0, &n.to_string()), n));
     assert_eq!(delete_records(&mut wire, "short", 4, 30_000), (ErrorCode::NONE, 4));
@@ -233,7 +225,7 @@ fn deletions_wait_for_all_live_replicas() {
     cluster.wait_partition(1, "short", 0, |view| view.isr == [1, 2, 3]);
     assert_eq!(delete_records(&mut wire, "short", -1, 30_000), (ErrorCode::NONE, 10));
     // A log may begin in the middle of a batch; a new replica takes the whole batch, and the start.
-    create(&cluster, "cut", &[&[1, 2]]);
+    cluster.create_assigned(1, "cut", &[&[1, 2]]);
     let values: Vec<String> = (0..10).map(|n| n.to_string()).collect();
     let (error, _) = wire.produce("cut", 0, batch(&values)).expect("an answer to Produce");
     assert_eq!(error, ErrorCode::NONE);
