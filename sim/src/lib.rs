@@ -130,8 +130,9 @@ mod tests {
     /// As long as the same choices follow from them.
     #[test]
     fn seeds_that_were_broken_keep_every_invariant() {
-        // A late registration of a dead process; a commit between two changes of the ISR that one event applies.
-        for seed in [1655, 1767] {
+        // A late registration of a dead process; a commit between two changes of the ISR that one event applies; a broker
+        // that shuts down and is alone in an ISR without a leader.
+        for seed in [1655, 1767, 17026] {
             runs(Kind::Cluster, seed..seed + 1);
         }
     }

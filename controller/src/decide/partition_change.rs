@@ -242,6 +242,9 @@ impl<'a> PartitionChange<'a> {
     }
 
     /// Remembers the last leader when the ISR runs empty, and forgets it once there is a leader again.
+    ///
+    /// A member that may not lead (it is shutting down) can be alone in an ISR without a leader. It is remembered then:
+    /// it has all that is committed. Kafka writes -1, and nobody is ever elected.
     fn write_last_known_leader(&self, record: &mut PartitionChangeRecord) {
         if !self.elr_enabled {
             return;
@@ -250,8 +253,12 @@ impl<'a> PartitionChange<'a> {
         let isr_runs_empty = record.isr.as_ref().is_some_and(Vec::is_empty);
         let has_leader =
             record.leader >= 0 || (self.partition.leader != NO_LEADER && record.leader != NO_LEADER);
-        if isr_runs_empty && known.as_slice() != [self.partition.leader] {
-            record.last_known_elr = Some(vec![self.partition.leader]);
+        let leader = Some(self.partition.leader).filter(|leader| *leader != NO_LEADER);
+        let last = leader.or(self.partition.isr.first().copied());
+        if isr_runs_empty && let Some(last) = last {
+            if known.as_slice() != [last] {
+                record.last_known_elr = Some(vec![last]);
+            }
         } else if has_leader && !known.is_empty() {
             record.last_known_elr = Some(Vec::new());
         }
