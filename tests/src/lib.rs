@@ -35,4 +35,5 @@ pub mod random;
 pub mod report;
 pub mod scrape;
 pub mod setup;
+pub mod wanted;
 pub mod wire;

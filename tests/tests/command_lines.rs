@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use minikafka_tests::command_lines::{self, Answer, Line, Script};
 use minikafka_tests::node::{Node, Target};
 use minikafka_tests::setup;
+use minikafka_tests::wanted::Wanted;
 
 fn main() {
     let target = Target::from_env();
@@ -25,28 +26,20 @@ fn main() {
     if let Some(path) = std::env::var_os("MINIKAFKA_ANSWERS") {
         std::fs::write(path, answered.to_text()).expect("the answers can be written");
     }
-    let mut wanted: Vec<(String, bool)> =
-        wanted_differences(target).into_iter().map(|label| (label, false)).collect();
+    let mut wanted = Wanted::below("## Wanted differences of commands", target);
     let (mut commands, mut different) = (0, 0);
     for (recorded, actual) in script.0.iter().zip(&answered.0) {
         let (Line::Command(command, expected), Line::Command(_, actual)) = (recorded, actual) else {
             continue;
         };
         commands += 1;
-        if expected == actual {
-            continue;
-        }
-        match wanted.iter_mut().find(|(label, _)| format!("$ {command}").starts_with(label.as_str())) {
-            Some((_, met)) => *met = true,
-            None => {
-                different += 1;
-                println!("$ {command}\n{}", parted(expected, actual));
-            }
+        if expected != actual && !wanted.covers(&format!("$ {command}")) {
+            different += 1;
+            println!("$ {command}\n{}", parted(expected, actual));
         }
     }
-    println!("{different} of {commands} commands differ; {} differences are wanted", wanted.len());
-    let stale: Vec<&String> = wanted.iter().filter(|(_, met)| !met).map(|(label, _)| label).collect();
-    assert!(stale.is_empty(), "differences that are listed but are none: {stale:?}");
+    println!("{different} of {commands} commands differ where it is not wanted");
+    wanted.assert_met();
     assert_eq!(different, 0, "every difference has a reason in tests/compat/README.md");
 }
 
@@ -71,15 +64,4 @@ fn parted(expected: &Answer, actual: &Answer) -> String {
 
 fn recorded() -> PathBuf {
     setup::root().join("tests/testdata/commands-4.1.2.txt")
-}
-
-/// The commands (or their beginnings) in the tables of `tests/compat/README.md`.
-fn wanted_differences(target: Target) -> Vec<String> {
-    if target == Target::Apache {
-        return Vec::new();
-    }
-    let text =
-        std::fs::read_to_string(setup::root().join("tests/compat/README.md")).expect("the list can be read");
-    let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned());
-    text.lines().filter_map(cell).filter(|label| label.starts_with("$ ")).collect()
 }
