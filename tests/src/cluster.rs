@@ -195,19 +195,8 @@ impl Cluster {
 
     /// Creates a topic by this broker, with the replicas of each partition, the preferred leader first.
     pub fn create_assigned(&self, asked: usize, topic: &str, replicas: &[&[usize]]) {
-        let assigned = (0..).zip(replicas).map(|(index, replicas)| {
-            CreatableReplicaAssignment::default()
-                .with_partition_index(index)
-                .with_broker_ids(replicas.iter().map(|id| BrokerId(*id as i32)).collect())
-        });
-        let creatable = CreatableTopic::default()
-            .with_name(name(topic))
-            .with_num_partitions(-1)
-            .with_replication_factor(-1)
-            .with_assignments(assigned.collect());
-        let request = CreateTopicsRequest::default().with_topics(vec![creatable]).with_timeout_ms(30_000);
-        let answer = self.wire(asked).call(7, &request).expect("an answer to CreateTopics");
-        assert_eq!(answer.topics[0].error_code, 0, "{topic} by {asked}");
+        let error = create_assigned(&mut self.wire(asked), topic, replicas);
+        assert_eq!(error.expect("an answer to CreateTopics"), ErrorCode::NONE, "{topic} by {asked}");
     }
 
     /// Produces a batch of one record with acks=all to whoever leads, which may change meanwhile; gives the offset.
@@ -384,6 +373,22 @@ pub fn create_topic(
         .with_name(name(topic))
         .with_num_partitions(partitions)
         .with_replication_factor(replication);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+    Ok(ErrorCode(wire.call(7, &request)?.topics[0].error_code))
+}
+
+/// CreateTopics of one topic with the replicas of each partition, the preferred leader first: the topic's error.
+pub fn create_assigned(wire: &mut Wire, topic: &str, replicas: &[&[usize]]) -> std::io::Result<ErrorCode> {
+    let assigned = (0..).zip(replicas).map(|(index, replicas)| {
+        CreatableReplicaAssignment::default()
+            .with_partition_index(index)
+            .with_broker_ids(replicas.iter().map(|id| BrokerId(*id as i32)).collect())
+    });
+    let topic = CreatableTopic::default()
+        .with_name(name(topic))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+        .with_assignments(assigned.collect());
     let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
     Ok(ErrorCode(wire.call(7, &request)?.topics[0].error_code))
 }
