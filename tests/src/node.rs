@@ -299,7 +299,12 @@ impl Node {
 
     /// Freezes it (SIGSTOP): it holds its connections and does nothing.
     pub fn freeze(&self) {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
         self.signal(rustix::process::Signal::STOP);
+        // A signal takes its time on a loaded machine: from here on no thread of the node does anything.
+        let node = Pid::from_child(self.child.as_ref().expect("the node runs"));
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(node), options).expect("the node is a child");
     }
 
     /// Lets it go on after [`Node::freeze`].
