@@ -27,8 +27,11 @@ class Client:
         self.writer.start()
 
     def produce(self, topic, partitions, process):
-        # One request at a time: when a second one fails with a sequence number out of order because the first was refused
-        # (NOT_ENOUGH_REPLICAS), librdkafka takes a new epoch for all partitions, and what was on its way there is written twice.
+        # One request at a time, for a fault of librdkafka (2.16.0, confluentinc/librdkafka#4953), not of the node. With more, the
+        # first of a partition may be refused (NOT_ENOUGH_REPLICAS) and the second be out of order; then librdkafka takes a new
+        # epoch for all partitions (rd_kafka_handle_idempotent_Produce_error, rd_kafka_idemp_drain_epoch_bump). What timed out
+        # and was written there is sent again with it (rd_kafka_toppar_pid_change) and written twice. Apache Kafka gives the
+        # same answers and has the same duplicates: ../../tests/librdkafka_epochs.rs.
         p = Producer({**self.base, "enable.idempotence": True, "max.in.flight": 1, "linger.ms": 5, "message.timeout.ms": SLOW * 1000,
                       "retry.backoff.ms": 20, "retry.backoff.max.ms": 200})
 
