@@ -31,8 +31,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Requests that may wait for the socket; further calls wait.
 const QUEUE: usize = 64;
-/// The buffer grows by at least this many bytes.
-const READ_BYTES: usize = 16 * 1024;
+/// The buffer grows by at least this many bytes: some batches that a follower fetched come in one read.
+const READ_BYTES: usize = 64 * 1024;
 /// The highest version of ApiVersions that is asked for.
 const API_VERSIONS_MAX: i16 = 4;
 /// Where the correlation id stands in a frame: behind size, key and version.

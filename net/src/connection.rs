@@ -484,21 +484,35 @@ impl<S: Service> Connection<S> {
         .await
     }
 
+    /// Takes all answers that are ready from the head of the line: what became ready together goes out in one write.
     fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<Result<Wake, End>> {
-        let Some(Parked::Pending(answer)) = self.parked.front_mut() else { return Poll::Pending };
-        match answer.as_mut().poll(cx) {
-            Poll::Ready(Some(out)) => {
-                self.parked.pop_front();
-                self.is_held &= !self.parked.is_empty();
-                self.out.append(out);
-                self.last_active = Instant::now();
-                Poll::Ready(Ok(Wake::Ready))
+        let mut wake = Poll::Pending;
+        while self.out.len() < FLUSH_BYTES
+            && let Some(Parked::Pending(answer)) = self.parked.front_mut()
+        {
+            match answer.as_mut().poll(cx) {
+                Poll::Ready(Some(out)) => {
+                    self.parked.pop_front();
+                    self.is_held &= !self.parked.is_empty();
+                    self.out.append(out);
+                    self.take_ready();
+                    wake = Poll::Ready(Ok(Wake::Ready));
+                }
+                // The answers before it go out first.
+                Poll::Ready(None) if wake.is_ready() => {
+                    *answer = Box::pin(std::future::ready(None));
+                    break;
+                }
+                Poll::Ready(None) => {
+                    return Poll::Ready(Err(End::Refused("the request could not be answered".to_owned())));
+                }
+                Poll::Pending => break,
             }
-            Poll::Ready(None) => {
-                Poll::Ready(Err(End::Refused("the request could not be answered".to_owned())))
-            }
-            Poll::Pending => Poll::Pending,
         }
+        if wake.is_ready() {
+            self.last_active = Instant::now();
+        }
+        wake
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Wake>> {

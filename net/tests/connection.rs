@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use minikafka_net::tasks::Tasks;
@@ -14,11 +14,15 @@ use minikafka_net::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 /// Frames start with a letter: `e` echoes, `w` echoes later, `s` echoes slowly, `X` likewise and holds up others,
-/// `c` counts requests, `n` gets nothing, `x` closes, `f` sends a file.
+/// `c` counts requests, `n` gets nothing, `x` closes, `f` sends a file; `p` echoes once a `g` came, `q` fails then.
 struct Echo {
     count: AtomicU8,
+    go: watch::Sender<bool>,
+    /// How many answers with a label left together, write by write.
+    written: Mutex<Vec<usize>>,
     file: Arc<std::fs::File>,
     file_len: usize,
 }
@@ -71,24 +75,50 @@ impl Service for Echo {
                 out.end_frame(mark);
                 Outcome::Answered
             }
+            Some(letter @ (b'p' | b'q')) => {
+                let (copy, fails, mut go) = (frame.to_vec(), *letter == b'q', self.go.subscribe());
+                Outcome::Pending(Box::pin(async move {
+                    go.wait_for(|is_open| *is_open).await.unwrap();
+                    let mut out = Outbox::new();
+                    put(&mut out, &copy);
+                    out.label(1);
+                    (!fails).then_some(out)
+                }))
+            }
+            Some(b'g') => {
+                self.go.send_replace(true);
+                put(out, frame);
+                Outcome::Answered
+            }
             Some(b'n') => Outcome::Unanswered,
             _ => Outcome::Close("told to".to_owned()),
         }
     }
+
+    fn sent(&self, labels: &[i16], _took: Duration) {
+        self.written.lock().unwrap().push(labels.len());
+    }
 }
 
 async fn start(limits: ConnectionLimits) -> (TcpStream, Tasks) {
+    let (stream, tasks, _) = start_seen(limits).await;
+    (stream, tasks)
+}
+
+async fn start_seen(limits: ConnectionLimits) -> (TcpStream, Tasks, Arc<Echo>) {
     let mut file = tempfile::tempfile().unwrap();
     let file_len = 3_000_000;
     file.write_all(&vec![7; file_len]).unwrap();
     let listener = Listener::bind("127.0.0.1", 0).await.unwrap();
     let address = listener.address();
     let tasks = Tasks::new();
-    let service = Arc::new(Echo { count: AtomicU8::new(0), file: Arc::new(file), file_len });
+    let (count, written) = (AtomicU8::new(0), Mutex::default());
+    let service =
+        Arc::new(Echo { count, go: watch::Sender::new(false), written, file: Arc::new(file), file_len });
     let quotas = ConnectionQuotas::new(QuotaSettings::default());
     let bounds = Arc::new(Bounds { limits, quotas, memory: MemoryBudget::new(256 << 20) });
-    tasks.spawn(listener.serve("TEST".into(), service, bounds, tasks.clone()));
-    (TcpStream::connect(address).await.unwrap(), tasks)
+    tasks.spawn(listener.serve("TEST".into(), service.clone(), bounds, tasks.clone()));
+    (TcpStream::connect(address).await.unwrap(), tasks, service)
 }
 
 fn frame(bytes: &[u8]) -> Vec<u8> {
@@ -114,6 +144,28 @@ async fn answers_keep_the_order_of_requests() {
         assert_eq!(read_frame(&mut stream).await.as_ref(), Some(request));
     }
     assert_eq!(tasks.stop(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test]
+async fn answers_that_become_ready_together_leave_in_one_write() {
+    let (mut stream, tasks, service) = start_seen(ConnectionLimits::default()).await;
+    let requests: [&[u8]; 5] = [b"p1", b"p2", b"e3", b"p4", b"g"];
+    stream.write_all(&requests.map(frame).concat()).await.unwrap();
+    for request in requests {
+        assert_eq!(read_frame(&mut stream).await.unwrap(), request);
+    }
+    drop(stream);
+    tasks.stop(Duration::from_secs(10)).await;
+    assert_eq!(*service.written.lock().unwrap(), [3]);
+}
+
+#[tokio::test]
+async fn what_came_before_a_request_that_fails_later_is_answered() {
+    let (mut stream, _tasks) = start(ConnectionLimits::default()).await;
+    let requests: [&[u8]; 4] = [b"p1", b"q2", b"p3", b"g"];
+    stream.write_all(&requests.map(frame).concat()).await.unwrap();
+    assert_eq!(read_frame(&mut stream).await.unwrap(), b"p1");
+    assert_eq!(read_frame(&mut stream).await, None);
 }
 
 #[tokio::test]
