@@ -168,7 +168,7 @@ fn a_full_disk_takes_its_directory_down_and_nothing_else() {
 #[test]
 fn a_broken_disk_takes_its_directory_down_whoever_finds_it() {
     let mut disks = Disks::start(None);
-    for (calls, padding) in [("pwrite64", 100), ("sendfile", 10_000), ("pread64", 100)] {
+    for (calls, padding) in [("pwrite64", 100), ("sendfile", 20_000), ("pread64", 100)] {
         let mut wire = disks.wire();
         let offset = disks.failing.ledger.len() as i64;
         assert_eq!(disks.failing.write(&mut wire, 10, padding), ErrorCode::NONE);

@@ -1,7 +1,7 @@
 //! Fetch (key 1), versions 4-18.
 //!
-//! Records are never copied: the answer's fields are written into the outbox by hand, small pieces of a segment
-//! are read in beside them, larger ones go out by `sendfile`. A fetch that finds too little registers with its
+//! The answer's fields are written into the outbox by hand, small pieces of a segment are read in beside them,
+//! larger ones go out by `sendfile`. A fetch that finds too little registers with its
 //! partitions and looks again when an append or a new high watermark wakes it.
 //!
 //! - The first partition with records returns at least one whole batch, however large; the others fit the limits.

@@ -19,6 +19,13 @@ use crate::wire::FieldWriter;
 /// First version with compact fields and tagged fields.
 const FLEXIBLE: i16 = 12;
 
+/// Records are read in beside the fields while all that is to be sent is no larger than this; what comes after goes by
+/// `sendfile`.
+///
+/// Measured: some batches fresh from the log, as followers fetch them, cost a tenth to a fifth less, and consumers' fetches
+/// of 16 KiB a tenth; a MiB costs several times more.
+const READ_IN_BYTES: usize = 128 * 1024;
+
 /// What is to be answered.
 pub(crate) struct Answer {
     pub(crate) error: ErrorCode,
@@ -153,18 +160,28 @@ fn encode_records(result: &ReadResult, out: &mut Outbox, flexible: bool) -> Resu
         FieldWriter::new(out.buffer(), flexible).bytes_length(0);
         return Ok(());
     };
-    if slice.len >= SENDFILE_MIN_BYTES {
+    let reads_in = slice.len < SENDFILE_MIN_BYTES || out.len() + slice.len <= READ_IN_BYTES;
+    if !reads_in {
         FieldWriter::new(out.buffer(), flexible).bytes_length(slice.len);
         let file = Arc::new(Source { segment: slice.segment.clone(), owner: result.owner.clone() });
         out.push_file(FileRange { file, position: slice.position, len: slice.len });
         return Ok(());
     }
     // Small: cheaper to read in beside the fields than to send on its own.
-    let mut records = [0; SENDFILE_MIN_BYTES];
-    let read = slice.segment.read_at(&mut records[..slice.len], slice.position);
+    let buffer = out.buffer();
+    let field = buffer.len();
+    FieldWriter::new(buffer, flexible).bytes_length(slice.len);
+    let start = buffer.len();
+    buffer.resize(start + slice.len, 0);
+    let read = slice.segment.read_at(&mut buffer[start..], slice.position);
     let n = *read.as_ref().unwrap_or(&0);
-    FieldWriter::new(out.buffer(), flexible).bytes_length(n);
-    out.buffer().extend_from_slice(&records[..n]);
+    if n < slice.len {
+        // The file ends early, or cannot be read: the length was promised too soon.
+        let found = buffer[start..start + n].to_vec();
+        buffer.truncate(field);
+        FieldWriter::new(buffer, flexible).bytes_length(n);
+        buffer.extend_from_slice(&found);
+    }
     match (read, &result.owner) {
         (Ok(_), _) => Ok(()),
         (Err(error), Some(owner)) => Err(owner.failed(error)),
