@@ -52,6 +52,31 @@ async fn write(client: &mut Client, broker: &TestBroker, topic: &str) {
     assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
 }
 
+/// The first is read in, the second is too much beside it and goes by `sendfile`, the last is small.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_every_size_share_an_answer() {
+    let broker = TestBroker::start().await;
+    broker.create_topic("t", 3).await;
+    let mut client = Client::connect(broker.address()).await;
+    let written: Vec<Bytes> =
+        [(1, 100_000), (2, 100_000), (3, 100)].iter().map(|(b, n)| batch(0, &[&vec![*b; *n]])).collect();
+    for (index, records) in (0..).zip(&written) {
+        let mut request = produce(9, &broker, "t", 1, records.clone());
+        request.topic_data[0].partition_data[0].index = index;
+        let response: ProduceResponse = client.call(ApiKey::PRODUCE, 9, &request).await;
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    }
+    let request = step((0, -1), &[(0, 0), (1, 0), (2, 0)]);
+    let response: FetchResponse = client.call(ApiKey::FETCH, 12, &request).await;
+    let partitions = &response.responses[0].partitions;
+    assert_eq!(partitions.len(), written.len());
+    // Offset, length and leader epoch come before the magic byte.
+    let behind_epoch = |records: &Bytes| records.slice(16..);
+    for (partition, records) in partitions.iter().zip(&written) {
+        assert_eq!(partition.records.as_ref().map(behind_epoch), Some(behind_epoch(records)));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_tells_what_is_new() {
     let broker = TestBroker::start().await;
