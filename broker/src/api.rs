@@ -52,6 +52,7 @@ use crate::context::Context;
 use crate::group::{ClientContext, GroupCoordinator, Reply};
 use crate::heavy::Heavy;
 use crate::metrics::codes;
+use crate::server::Session;
 
 /// The APIs that are served; all others are neither advertised nor taken.
 pub(crate) const SERVED: &[i16] = &[
@@ -140,24 +141,17 @@ pub(crate) fn begin_response(out: &mut Outbox, correlation_id: i32, flexible: bo
 /// Handles one request of a client.
 pub(crate) fn dispatch(
     ctx: &Arc<Context>,
-    listener: &Arc<str>,
-    peer: SocketAddr,
+    session: &mut Session,
     frame: &mut [u8],
     out: &mut Outbox,
 ) -> Outcome {
     if Heavy::is_meant(frame) {
-        return ctx.heavy.run(|| handle(ctx, listener, peer, frame, out)).unwrap_or(Outcome::Starved);
+        return ctx.heavy.run(|| handle(ctx, session, frame, out)).unwrap_or(Outcome::Starved);
     }
-    handle(ctx, listener, peer, frame, out)
+    handle(ctx, session, frame, out)
 }
 
-fn handle(
-    ctx: &Arc<Context>,
-    listener: &Arc<str>,
-    peer: SocketAddr,
-    frame: &mut [u8],
-    out: &mut Outbox,
-) -> Outcome {
+fn handle(ctx: &Arc<Context>, session: &mut Session, frame: &mut [u8], out: &mut Outbox) -> Outcome {
     let Ok(header) = HeaderView::parse(frame) else {
         return Outcome::Close("undecodable request header".to_owned());
     };
@@ -175,7 +169,7 @@ fn handle(
     };
     match key {
         // Not decoded: read where it lies.
-        ApiKey::PRODUCE => return produce::handle(ctx, &header, frame, out),
+        ApiKey::PRODUCE => return produce::handle(ctx, &header, frame, &mut session.grown, out),
         ApiKey::API_VERSIONS => return api_versions::handle(ctx, &header, frame, out),
         _ => {}
     }
@@ -194,8 +188,8 @@ fn handle(
                 client: Client {
                     version,
                     client_id: header.client_id(frame).unwrap_or_default().into_owned(),
-                    peer,
-                    listener: listener.clone(),
+                    peer: session.peer,
+                    listener: session.listener.clone(),
                 },
                 body: header.body_start,
                 frame: Bytes::copy_from_slice(frame),

@@ -37,6 +37,7 @@ impl OffsetsLog for GroupLog {
         drop(state);
         match appended {
             Ok(info) => {
+                partition.waiters.appended();
                 if let Some(rolled_at) = info.rolled_at {
                     self.replicas.flush_later(&partition, rolled_at);
                 }

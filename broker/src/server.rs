@@ -9,6 +9,8 @@ use net::{ConnectionInfo, Outbox, Outcome, Service};
 use crate::api;
 use crate::context::Context;
 use crate::metrics::{OpenConnection, watch};
+use crate::replica::partition::Partition;
+use crate::replica::waiters;
 
 /// Serves the connections of the broker's listeners.
 pub(crate) struct BrokerService {
@@ -19,6 +21,8 @@ pub(crate) struct BrokerService {
 pub(crate) struct Session {
     pub(crate) listener: Arc<str>,
     pub(crate) peer: SocketAddr,
+    /// Partitions with other replicas that requests of this turn were appended to.
+    pub(crate) grown: Vec<Arc<Partition>>,
     /// Counts the connection as open.
     _open: Option<OpenConnection>,
 }
@@ -26,7 +30,7 @@ pub(crate) struct Session {
 impl Session {
     /// The same without being counted.
     pub(crate) fn without_connection(&self) -> Self {
-        Self { listener: self.listener.clone(), peer: self.peer, _open: None }
+        Self { listener: self.listener.clone(), peer: self.peer, grown: Vec::new(), _open: None }
     }
 }
 
@@ -35,14 +39,23 @@ impl Service for BrokerService {
 
     fn open(&self, info: &ConnectionInfo) -> Session {
         let open = self.ctx.metrics.connected(&info.listener);
-        Session { listener: info.listener.clone(), peer: info.peer, _open: Some(open) }
+        Session { listener: info.listener.clone(), peer: info.peer, grown: Vec::new(), _open: Some(open) }
     }
 
     fn call(&self, session: &mut Session, frame: &mut [u8], out: &mut Outbox) -> Outcome {
         if self.ctx.metrics.is_watched() {
             return watch::call(&self.ctx, session, frame, out);
         }
-        api::dispatch(&self.ctx, &session.listener, session.peer, frame, out)
+        api::dispatch(&self.ctx, session, frame, out)
+    }
+
+    /// Followers hear of all batches that came together at once, and read them at once.
+    fn turn_ended(&self, session: &mut Session) {
+        if !session.grown.is_empty() {
+            let mut waits = Vec::new();
+            session.grown.drain(..).for_each(|partition| partition.waiters.list_follower_fetches(&mut waits));
+            waiters::wake_in_turn(waits);
+        }
     }
 
     fn sent(&self, labels: &[i16], took: Duration) {

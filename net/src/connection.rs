@@ -82,6 +82,9 @@ pub trait Service: Send + Sync + 'static {
     /// Handles one frame (without its size field); may change its bytes. Must not block beyond a short file write.
     fn call(&self, session: &mut Self::Session, frame: &mut [u8], out: &mut Outbox) -> Outcome;
 
+    /// All requests that had come were handled, or enough of them; what they made ready can be told to others.
+    fn turn_ended(&self, _session: &mut Self::Session) {}
+
     /// Answers with these labels ([`Outbox::label`]) were sent, which took so long.
     fn sent(&self, _labels: &[i16], _took: Duration) {}
 }
@@ -231,7 +234,9 @@ impl<S: Service> Connection<S> {
     async fn serve(mut self, cancel: CancellationToken) -> Result<(), End> {
         let mut idle = Box::pin(tokio::time::sleep_until(self.deadline()));
         loop {
-            let more = match self.handle_frames() {
+            let handled = self.handle_frames();
+            self.service.turn_ended(&mut self.session);
+            let more = match handled {
                 Ok(more) => more,
                 Err(end) => {
                     // What was answered before the bad request still goes out.

@@ -77,10 +77,16 @@ pub(crate) struct Request {
 /// Most requests have one topic with one partition: nothing is allocated for them.
 pub(crate) type Topics = SmallVec<[TopicResult; 1]>;
 
-/// Handles a Produce request whose header was read already.
-pub(crate) fn handle(ctx: &Arc<Context>, header: &HeaderView, frame: &mut [u8], out: &mut Outbox) -> Outcome {
+/// Handles a Produce request whose header was read already. Followers are to be told of what is in `grown` then.
+pub(crate) fn handle(
+    ctx: &Arc<Context>,
+    header: &HeaderView,
+    frame: &mut [u8],
+    grown: &mut Vec<Arc<Partition>>,
+    out: &mut Outbox,
+) -> Outcome {
     let (version, correlation_id) = (header.api_version, header.correlation_id);
-    let Some(request) = run(ctx, header, frame) else {
+    let Some(request) = run(ctx, header, frame, grown) else {
         return Outcome::Close(format!("undecodable Produce v{version} request"));
     };
     if request.acks == 0 {
@@ -110,9 +116,14 @@ pub(crate) fn handle(ctx: &Arc<Context>, header: &HeaderView, frame: &mut [u8], 
 }
 
 /// Reads the request and appends partition by partition.
-fn run(ctx: &Context, header: &HeaderView, frame: &mut [u8]) -> Option<Request> {
+fn run(
+    ctx: &Context,
+    header: &HeaderView,
+    frame: &mut [u8],
+    grown: &mut Vec<Arc<Partition>>,
+) -> Option<Request> {
     walk(header.api_version, frame, header.body_start, |acks, topic, data, frame| {
-        produce(ctx, header, acks, topic, data, frame)
+        produce(ctx, header, acks, topic, data, frame, grown)
     })
 }
 
@@ -166,6 +177,7 @@ fn produce(
     topic: &TopicResult,
     data: PartitionData,
     frame: &mut [u8],
+    grown: &mut Vec<Arc<Partition>>,
 ) -> PartitionResult {
     let mut result = PartitionResult::new(data.index);
     if !(-1..=1).contains(&acks) {
@@ -192,7 +204,7 @@ fn produce(
         return result;
     };
     let bytes = records.len();
-    let mut append = |records| append(ctx, header.api_version, acks, &partition, records, &mut result);
+    let mut append = |records| append(ctx, header.api_version, acks, &partition, records, &mut result, grown);
     if records.len() <= INLINE_BYTES {
         append(records);
     } else {
@@ -234,6 +246,7 @@ fn append(
     partition: &Arc<Partition>,
     records: &mut [u8],
     result: &mut PartitionResult,
+    grown: &mut Vec<Arc<Partition>>,
 ) {
     let now_ms = clock::now_ms();
     let settings = partition.settings();
@@ -268,7 +281,11 @@ fn append(
     }
     match partition.append_as_leader(&mut state, records, AppendOrigin::Client, now_ms) {
         Ok(info) => {
+            let is_alone = state.replicas.len() <= 1;
             drop(state);
+            if !is_alone && !grown.last().is_some_and(|last| Arc::ptr_eq(last, partition)) {
+                grown.push(partition.clone());
+            }
             result.base_offset = info.first_offset;
             result.log_append_time = info.log_append_time;
             result.log_start_offset = info.log_start_offset;

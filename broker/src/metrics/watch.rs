@@ -43,11 +43,11 @@ struct Line {
 }
 
 /// Handles one request and watches it.
-pub(crate) fn call(ctx: &Arc<Context>, session: &Session, frame: &mut [u8], out: &mut Outbox) -> Outcome {
+pub(crate) fn call(ctx: &Arc<Context>, session: &mut Session, frame: &mut [u8], out: &mut Outbox) -> Outcome {
     let watch = Watch::begin(session, frame);
     codes::begin();
     let before = out.len();
-    match api::dispatch(ctx, &session.listener, session.peer, frame, out) {
+    match api::dispatch(ctx, session, frame, out) {
         outcome @ (Outcome::Answered | Outcome::Unanswered) => {
             if matches!(outcome, Outcome::Answered) {
                 out.label(watch.api_key);

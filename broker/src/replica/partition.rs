@@ -308,7 +308,8 @@ impl<L: ReplicaLog> Partition<L> {
         self.commit_what_can_be(&mut state);
     }
 
-    /// Appends validated batches as leader and wakes who waits for them.
+    /// Appends validated batches as leader and wakes who waits for them, but for the followers: that is for the caller to
+    /// do once the lock is free ([`Waiters::appended`]).
     ///
     /// Errors are Kafka's codes for a Produce answer; an IO error is reported through `on_io_error`.
     pub(crate) fn append_as_leader(
@@ -323,7 +324,6 @@ impl<L: ReplicaLog> Partition<L> {
         if !info.duplicate {
             self.flush_if_many(state)?;
             self.log_end_offset.store(state.log.log_end_offset(), Ordering::Release);
-            self.waiters.appended();
             if self.advance_high_watermark(state, now_ms) {
                 let is_alone = state.replicas.len() <= 1;
                 self.waiters.readable(if is_alone { info.bytes as i64 } else { i64::MAX });

@@ -6,6 +6,7 @@
 //! A partition that nobody waits for pays one atomic load per append.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
@@ -23,6 +24,40 @@ pub(crate) struct Wait {
     missing: AtomicI64,
     /// The answer is to go out now, whatever there is.
     ended: AtomicBool,
+    after: Mutex<After>,
+}
+
+/// Who is woken when a request has been, see [`wake_in_turn`].
+#[derive(Default)]
+struct After {
+    /// The request does not wait any more, and wakes nobody.
+    has_gone: bool,
+    waits: Vec<Arc<Wait>>,
+}
+
+/// Wakes requests one after the other: each by the one before it, when that was woken or has gone.
+///
+/// Two that are woken at once have the runtime wake another thread for the second, which costs more than the request.
+pub(crate) fn wake_in_turn(mut waits: Vec<Arc<Wait>>) {
+    while let Some(wait) = waits.pop() {
+        let mut after = wait.after.lock();
+        if after.has_gone {
+            continue;
+        }
+        for other in waits {
+            put(&mut after.waits, &other);
+        }
+        drop(after);
+        wait.notify.notify_one();
+        return;
+    }
+}
+
+/// Puts `wait` into the list unless it is there.
+fn put(waits: &mut Vec<Arc<Wait>>, wait: &Arc<Wait>) {
+    if !waits.iter().any(|known| Arc::ptr_eq(known, wait)) {
+        waits.push(wait.clone());
+    }
 }
 
 impl Wait {
@@ -44,6 +79,16 @@ impl Wait {
     /// Waits to be woken. A wake-up before the call counts.
     pub(crate) async fn woken(&self) {
         self.notify.notified().await;
+        wake_in_turn(mem::take(&mut self.after.lock().waits));
+    }
+
+    /// The request waits no longer.
+    fn go(&self) {
+        let mut after = self.after.lock();
+        after.has_gone = true;
+        let waits = mem::take(&mut after.waits);
+        drop(after);
+        wake_in_turn(waits);
     }
 
     /// Has the request answered with what there is.
@@ -95,10 +140,15 @@ impl Waiters {
 
     /// The log grew: followers can read on.
     pub(crate) fn appended(&self) {
+        let mut waits = Vec::new();
+        self.list_follower_fetches(&mut waits);
+        wake_in_turn(waits);
+    }
+
+    /// Puts the fetches of followers that wait into a list, each once.
+    pub(crate) fn list_follower_fetches(&self, waits: &mut Vec<Arc<Wait>>) {
         if self.count.load(Ordering::SeqCst) > 0 {
-            for wait in self.follower_fetches.lock().iter() {
-                wait.notify.notify_one();
-            }
+            self.follower_fetches.lock().iter().for_each(|wait| put(waits, wait));
         }
     }
 
@@ -183,6 +233,10 @@ impl Drop for FetchRegistration {
             fetches.swap_remove(at);
             self.waiters.count.fetch_sub(1, Ordering::SeqCst);
         }
+        drop(fetches);
+        if self.of_follower {
+            self.wait.go();
+        }
     }
 }
 
@@ -208,6 +262,27 @@ mod tests {
         assert!(is_woken(&wait));
         drop(registration);
         assert_eq!(waiters.count.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn followers_wake_one_after_the_other() {
+        let waiters = Arc::new(Waiters::default());
+        let waits: Vec<_> = (0..3).map(|_| Wait::for_bytes(0)).collect();
+        let mut places: Vec<_> = waits.iter().map(|wait| waiters.add_fetch(wait, true)).collect();
+        // Twice before anyone looks.
+        waiters.appended();
+        waiters.appended();
+        assert_eq!([0, 1, 2].map(|i| is_woken(&waits[i])), [false, false, true]);
+        assert!(is_woken(&waits[1]) && is_woken(&waits[0]));
+        assert_eq!([0, 1, 2].map(|i| is_woken(&waits[i])), [false; 3]);
+
+        // One goes without having looked; the others are told all the same.
+        waiters.appended();
+        drop(places.pop());
+        assert!(is_woken(&waits[1]) && is_woken(&waits[0]));
+        // One that has gone already is passed over.
+        wake_in_turn(vec![waits[0].clone(), waits[2].clone()]);
+        assert!(is_woken(&waits[0]));
     }
 
     #[test]
