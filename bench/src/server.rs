@@ -10,7 +10,8 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use minikafka_tests::cluster::{Cluster, Quorum, Role};
-use minikafka_tests::node::{Node, Target, free_ports};
+use minikafka_tests::node::{Node, Target};
+use minikafka_tests::ports::free_port;
 use minikafka_tests::wire::Wire;
 use tempfile::TempDir;
 
@@ -90,7 +91,7 @@ impl Server {
     pub fn prepare(side: Side) -> io::Result<Server> {
         let process = if side == Side::Floor {
             let dir = tempfile::Builder::new().prefix("minikafka-bench-").tempdir()?;
-            let [port] = free_ports();
+            let port = free_port();
             Process::Floor { child: None, port, dir }
         } else {
             let mut node = Node::prepared(target(side), PROPERTIES);

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::network::Network;
-use crate::node::{Node, PATIENCE, Target, free_port_list};
+use crate::node::{Node, PATIENCE, Target};
+use crate::ports::free_port;
 use crate::wire::{Wire, batch, name};
 
 /// Pause between two looks at a state that is waited for.
@@ -72,7 +73,7 @@ impl Cluster {
 
     /// Nodes that are neither formatted nor started; each of a target of its own.
     pub fn prepared(targets: &[Target], roles: &[Role], quorum: Quorum, extra: &[(&str, &str)]) -> Cluster {
-        let ports = free_port_list(roles.len() * 2);
+        let ports: Vec<u16> = (0..roles.len() * 2).map(|_| free_port()).collect();
         let port = |at: usize| (ports[2 * at], ports[2 * at + 1]);
         let members: Vec<_> =
             (0..roles.len()).map(|at| ("127.0.0.1".to_owned(), port(at).0, port(at).1)).collect();

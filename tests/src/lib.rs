@@ -29,6 +29,7 @@ pub mod node;
 pub mod observe;
 pub mod output;
 pub mod parity;
+pub mod ports;
 pub mod process;
 pub mod program;
 pub mod random;

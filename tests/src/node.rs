@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::output::Output;
+use crate::ports::free_ports;
 use crate::setup;
 
 /// The cluster id of every test cluster.
@@ -85,19 +85,6 @@ fn jvm(version: &str, options: &[&str]) -> Vec<String> {
     words.push(format!("-Dlog4j2.configurationFile={}", log4j.display()));
     words.extend(["-cp".to_owned(), setup::class_path(version)]);
     words
-}
-
-/// Ports nothing listens on right now.
-pub fn free_ports<const N: usize>() -> [u16; N] {
-    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    held.map(|l| l.local_addr().expect("a bound socket has an address").port())
-}
-
-/// As many ports nothing listens on right now.
-pub fn free_port_list(count: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    held.iter().map(|l| l.local_addr().expect("a bound socket has an address").port()).collect()
 }
 
 /// One node with its directory; killed and removed on drop.

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use minikafka_tests::node::{Node, Target, free_ports};
+use minikafka_tests::node::{Node, Target};
+use minikafka_tests::ports::free_ports;
 use minikafka_tests::wire::{Wire, batch, name};
 use protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};

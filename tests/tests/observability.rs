@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use minikafka_tests::node::{Node, PATIENCE, READY, Target, free_ports};
+use minikafka_tests::node::{Node, PATIENCE, READY, Target};
 use minikafka_tests::output::Output;
+use minikafka_tests::ports::free_port;
 use minikafka_tests::scrape::{Scrape, exchange, get};
 use minikafka_tests::setup;
 use minikafka_tests::wire::{Wire, batch};
@@ -24,7 +25,7 @@ fn observed(extra: &[(&str, &str)]) -> Option<(Node, String)> {
     if !is_ours() {
         return None;
     }
-    let [port] = free_ports();
+    let port = free_port();
     let listener = format!("http://127.0.0.1:{port}");
     let node = Node::prepared(Target::Ours, &[extra, &[("metrics.listener", &listener)]].concat());
     node.format();

@@ -10,7 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minikafka_tests::clients::CLIENTS;
 use minikafka_tests::cluster::{Cluster, Quorum, Role, create_topic, text};
-use minikafka_tests::node::{PATIENCE, Target, free_port_list};
+use minikafka_tests::node::{PATIENCE, Target};
+use minikafka_tests::ports::free_port;
 use minikafka_tests::program::{Event, Program};
 use minikafka_tests::scrape::Scrape;
 use minikafka_tests::wire::{Wire, batch, name, produce_request};
@@ -237,7 +238,7 @@ fn fetch_in_rack(wire: &mut Wire, topic: &str, partition: i32, rack: &str) -> (i
 
 #[test]
 fn a_consumer_reads_from_the_replica_in_its_rack() {
-    let metrics = free_port_list(APART.len());
+    let metrics: Vec<u16> = APART.iter().map(|_| free_port()).collect();
     let mut extra = settings("2000", "3000");
     extra.push(("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"));
     let mut cluster = Cluster::prepared(&[Target::Ours; 4], &APART, Quorum::Static, &extra);
