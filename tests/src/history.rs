@@ -110,7 +110,8 @@ pub enum Outcome {
     },
     /// It was not taken, for certain.
     Refused,
-    /// The broker says that a batch before this one is missing, and all before it were acknowledged.
+    /// The broker says that a batch before this one is missing, and all before it were acknowledged. It says the same of
+    /// a batch that it has and does not remember.
     Forgotten,
     /// It may be there or not.
     Unknown,

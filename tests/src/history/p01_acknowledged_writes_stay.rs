@@ -34,7 +34,9 @@ fn check(facts: &Facts) -> Vec<String> {
         if passed && !read.contains(&(&send.place, *value)) {
             broken.push(format!("{value:?} was acknowledged: {send:?}, and passed by readers unseen"));
         }
-        if send.outcome == Outcome::Forgotten {
+        // A batch that is there can be refused too: a leader that was stopped and started again knows the last batch of
+        // each producer, which is what a snapshot keeps, and not the ones before it.
+        if send.outcome == Outcome::Forgotten && !read.contains(&(&send.place, *value)) {
             broken.push(format!("{value:?}: the broker misses what it acknowledged before: {send:?}"));
         }
     }
@@ -97,7 +99,10 @@ mod tests {
     #[test]
     fn finds_a_producer_that_was_forgotten() {
         let a = value(1, 0);
-        assert_broken(&RULE, &[sent(0, a), answered(5, a, Outcome::Forgotten)], "misses");
+        let mut events = vec![sent(0, a), answered(5, a, Outcome::Forgotten)];
+        assert_broken(&RULE, &events, "misses");
+        events.push(polled(60, 0, &[(0, a)]));
+        assert_kept(&RULE, &events);
     }
 
     #[test]
