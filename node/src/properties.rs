@@ -5,8 +5,7 @@
 //! is known, so that a rack named `1` is a rack.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Map, Value};
@@ -56,9 +55,8 @@ struct PropertiesFile(BTreeMap<String, String>, PathBuf);
 impl PropertiesFile {
     fn read(path: &Path) -> Result<Self, SourceError> {
         let failed = |reason: String| SourceError::File { path: path.to_owned(), reason };
-        let file = File::open(path).map_err(|e| failed(e.to_string()))?;
-        let pairs = java_properties::read(BufReader::new(file)).map_err(|e| failed(e.to_string()))?;
-        Ok(Self(pairs.into_iter().collect(), path.to_owned()))
+        let text = fs::read(path).map_err(|e| failed(e.to_string()))?;
+        Ok(Self(storage::properties::read(&text).map_err(failed)?, path.to_owned()))
     }
 }
 

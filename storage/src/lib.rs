@@ -16,6 +16,7 @@ pub mod leader_epochs;
 pub mod log;
 pub mod names;
 pub mod producer_state;
+pub mod properties;
 mod scan;
 pub mod segment;
 pub mod txn_index;

@@ -3,8 +3,6 @@
 //! Invariants: `meta.properties` that is read and written again reads the same; a configuration that is accepted has
 //! a value of the right type for every key.
 
-use std::collections::BTreeMap;
-
 use metadata::config::StaticConfig;
 use metadata::config::node::NodeConfig;
 use storage::dirs::MetaProperties;
@@ -27,8 +25,7 @@ fn meta(text: &[u8]) {
 }
 
 fn node(text: &[u8]) {
-    let Ok(pairs) = java_properties::read(text) else { return };
-    let pairs: BTreeMap<String, String> = pairs.into_iter().collect();
+    let Ok(pairs) = storage::properties::read(text) else { return };
     let Ok(properties) = StaticConfig::new(pairs) else { return };
     let _ = (properties.unknown().count(), properties.unused().count());
     for (name, _) in properties.originals() {

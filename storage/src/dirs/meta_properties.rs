@@ -42,7 +42,7 @@ impl MetaProperties {
 
     /// Reads the text of a properties file.
     pub fn parse(text: &[u8]) -> Result<MetaProperties, String> {
-        let pairs = java_properties::read(text).map_err(|e| format!("not a properties file: {e}"))?;
+        let pairs = crate::properties::read(text).map_err(|e| format!("not a properties file: {e}"))?;
         let mut properties = MetaProperties::default();
         let mut version = None;
         for (key, value) in pairs {
