@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 /// Ranges from this size on are worth a `sendfile`; smaller ones are read into the buffer.
 ///
 /// Measured crossover 4 to 8 KiB: below it the extra system call costs more than the copy.
+/// That is for a range alone; whoever fills the outbox may read more in while it is small.
 pub const SENDFILE_MIN_BYTES: usize = 8 * 1024;
 /// Bytes per `sendfile` call, so that one answer does not keep a worker from its other tasks.
 const SENDFILE_STEP_BYTES: usize = 1024 * 1024;

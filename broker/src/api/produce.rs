@@ -5,8 +5,8 @@
 //! decoded or copied. acks=all is answered when the high watermark passes the batch; with a single in-sync
 //! replica that is at once.
 //!
-//! - Exactly one batch of magic 2 per partition; transactional batches answer INVALID_TXN_STATE until transactions
-//!   are served.
+//! - Exactly one batch of magic 2 per partition; transactional batches answer
+//!   TRANSACTIONAL_ID_AUTHORIZATION_FAILED until transactions are served.
 //! - acks=0 gets no answer; on an error the connection is closed, so that the client notices.
 //! - v5 log_start_offset; v7 zstd; v8 record errors and message; v10 leader hints; v13 topic ids (KIP-516).
 
